@@ -1,0 +1,21 @@
+package main
+
+import (
+	"context"
+
+	"github.com/evenkeel/evenkeel/reconciler"
+	"github.com/evenkeel/evenkeel/reconciler/plan"
+)
+
+// controller is what the commands ask of a [reconciler.Controller].
+type controller interface {
+	Plan(ctx context.Context) (plan.Plan, error)
+	Apply(ctx context.Context, stop <-chan struct{}) (reconciler.Result, error)
+	Run(ctx context.Context, stop <-chan struct{}) error
+	Status(ctx context.Context) (reconciler.Status, error)
+	Current() reconciler.Status
+	CurrentPlan() plan.Plan
+	// Ready says why a run has not taken up its work yet; empty: it has.
+	Ready() string
+	Uninstall(ctx context.Context, volumes bool) error
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"io/fs"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/evenkeel/evenkeel/cmd/evenkeel/render"
+	"github.com/evenkeel/evenkeel/drivers/journal"
+	"github.com/evenkeel/evenkeel/reconciler/rollout"
+	"github.com/evenkeel/evenkeel/spec"
+)
+
+// keptJournal is a [journal.Journal] as the reconciler wants it. A fleet's journal is in a folder of its
+// name, which isn't known before a revision was read.
+type keptJournal struct {
+	dir  string // empty: no journal is kept
+	show render.Progress
+	load func(fs.FS) (*spec.Spec, error)
+
+	mu    sync.Mutex
+	known bool // the fleet's name
+	kept  *journal.Journal
+}
+
+// of opens the journal of the fleet in files, unless that is known. Its error is why files are invalid.
+func (j *keptJournal) of(files fs.FS) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.known {
+		return nil
+	}
+	loaded, err := j.load(files)
+	if err != nil {
+		return err
+	}
+	j.known = true
+	if j.dir == "" {
+		return nil
+	}
+	if j.kept, err = journal.Open(journal.Options{Dir: j.dir, Fleet: loaded.Fleet.Name}); err != nil {
+		j.show.Say("no journal is kept: " + err.Error())
+	}
+	return nil
+}
+
+// Append writes a step. A journal that can't be written is said and holds nothing up.
+func (j *keptJournal) Append(p rollout.Progress) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.kept == nil {
+		return nil
+	}
+	return j.kept.Append(event(p))
+}
+
+func (j *keptJournal) Close() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.kept == nil {
+		return nil
+	}
+	return j.kept.Close()
+}
+
+// event is a step as the journal keeps it.
+func event(p rollout.Progress) journal.Event {
+	e := journal.Event{
+		Time: p.Time, Revision: p.Revision, Environment: p.Environment, Layer: p.Layer, Node: p.Node, Host: p.Host,
+		Operation: string(p.Operation), Phase: string(p.Phase), Cause: causes(p), Duration: time.Duration(p.Took), Message: p.Message,
+	}
+	if p.FromHost != "" {
+		e.Host = p.FromHost + " → " + p.Host
+	}
+	if p.Phase.Ended() {
+		e.Outcome = string(p.Phase)
+	}
+	if p.Error != "" {
+		e.Message = strings.TrimSuffix(p.Error+"\n"+p.Message, "\n")
+	}
+	return e
+}
+
+func causes(p rollout.Progress) string {
+	var out []string
+	for _, c := range p.Causes {
+		out = append(out, render.Cause(c))
+	}
+	return strings.Join(out, "; ")
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/evenkeel/evenkeel/reconciler/plan"
+	"github.com/evenkeel/evenkeel/reconciler/rollout"
+	"github.com/evenkeel/evenkeel/spec"
+)
+
+const aFleet = `apiVersion: evenkeel.dev/v1
+kind: Fleet
+metadata: {name: production}
+spec:
+  hosts: [{name: hn1, endpoint: "unix:///var/run/docker.sock"}]
+`
+
+// What a rollout reports is what history prints, by the fleet's name, which comes with the first revision.
+func TestWhatIsDoneIsInTheHistory(t *testing.T) {
+	state := t.TempDir()
+	p, _, _ := testProgram(nil)
+	j := &keptJournal{dir: state, show: p.progress(), load: spec.Load}
+	step := rollout.Progress{
+		Time: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC), Revision: "8f3c2a1b9d0e", Environment: "shop", Layer: "web", Node: 3, Host: "hn2",
+		FromHost: "hn1", Operation: plan.Redeploy, Phase: rollout.PhaseGate,
+	}
+	require.NoError(t, j.Append(step), "before the fleet is known nothing is kept, and nothing is held up")
+	require.Error(t, j.of(fstest.MapFS{"fleet.yaml": {Data: []byte("kind: Flet")}}))
+	require.NoError(t, j.of(fstest.MapFS{"fleet.yaml": {Data: []byte(aFleet)}}))
+	require.NoError(t, j.Append(step))
+	step.Phase, step.Took, step.Causes = rollout.PhaseDone, plan.Duration(3*time.Second), []plan.Cause{{Field: "image", From: "1", To: "2"}}
+	require.NoError(t, j.Append(step))
+	step.Phase, step.Error, step.Message = rollout.PhaseFailed, "not healthy", "panic: no config\n"
+	require.NoError(t, j.Append(step))
+	require.NoError(t, j.Close())
+
+	history := func(args ...string) string {
+		p, _, _ := testProgram(nil)
+		require.Zero(t, run(append([]string{"history", "--fleet", "production", "--state", state}, args...), p))
+		return p.out.(*safeBuffer).String()
+	}
+	require.Equal(t,
+		"2026-11-20 12:00:00  8f3c2a1b  shop/web/3  hn1 → hn2  redeploy  done in 3s    image: 1 → 2\n"+
+			"2026-11-20 12:00:00  8f3c2a1b  shop/web/3  hn1 → hn2  redeploy  failed in 3s  not healthy / panic: no config\n", history())
+	require.Contains(t, history("--all"), "redeploy  gate")
+	require.NotContains(t, history("-n", "1"), "done")
+	require.Empty(t, history("-e", "billing", "-o", "json"))
+}
+
+func TestARunWithoutAJournalIsARun(t *testing.T) {
+	p, _, _ := testProgram(nil)
+	j := &keptJournal{show: p.progress(), load: spec.Load}
+	require.NoError(t, j.of(fstest.MapFS{"fleet.yaml": {Data: []byte(aFleet)}}))
+	require.NoError(t, j.Append(rollout.Progress{}))
+	require.NoError(t, j.Close())
+}

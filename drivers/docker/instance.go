@@ -1,0 +1,150 @@
+package docker
+
+import (
+	"cmp"
+	"context"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/go-connections/nat"
+
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/spec"
+)
+
+// Inspect reads one instance by its container's ID or name.
+func (h *Host) Inspect(ctx context.Context, id string) (fleet.Instance, error) {
+	c, err := h.inspect(ctx, id)
+	if err != nil {
+		return fleet.Instance{}, err
+	}
+	in, ok := h.instance(c)
+	if !ok {
+		return fleet.Instance{}, h.conflict("container", strings.TrimPrefix(c.Name, "/"), c.ID, c.Config.Image, c.Config.Labels)
+	}
+	return in, nil
+}
+
+func (h *Host) inspect(ctx context.Context, id string) (container.InspectResponse, error) {
+	return call(ctx, h, h.read("reading container "+short(id)), func(ctx context.Context, s *session) (container.InspectResponse, error) {
+		return s.ContainerInspect(ctx, id)
+	})
+}
+
+// instance reads a container that is a node's; false: it isn't one.
+func (h *Host) instance(c container.InspectResponse) (fleet.Instance, bool) {
+	l := c.Config.Labels
+	node, err := strconv.Atoi(l[fleet.LabelNode])
+	if err != nil || node < 1 || l[fleet.LabelFleet] == "" {
+		return fleet.Instance{}, false
+	}
+	generation, _ := strconv.Atoi(l[fleet.LabelGeneration])
+	in := fleet.Instance{
+		NodeID: fleet.NodeID{Environment: l[fleet.LabelEnvironment], Layer: l[fleet.LabelLayer], Node: node},
+		Host:   h.name, Generation: generation,
+		ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"),
+		Written: l[fleet.LabelWritten], Spec: l[fleet.LabelSpec], Image: l[fleet.LabelImage], Revision: l[fleet.LabelRevision],
+		ImageID: c.Image, RestartCount: c.RestartCount,
+		Limits: fleet.Limits{
+			Memory: spec.Bytes(c.HostConfig.Memory), MemoryReservation: spec.Bytes(c.HostConfig.MemoryReservation),
+			NanoCPUs: c.HostConfig.NanoCPUs, CPUShares: c.HostConfig.CPUShares,
+		},
+		RestartPolicy: string(c.HostConfig.RestartPolicy.Name),
+		Published:     published(c),
+		Volumes:       namedVolumes(c.HostConfig.Mounts),
+	}
+	if c.Config.StopTimeout != nil {
+		in.StopGrace = time.Duration(*c.Config.StopTimeout) * time.Second
+	}
+	readState(&in, c.State)
+	name := fleet.NetworkName(l[fleet.LabelFleet], in.Environment)
+	if e := c.NetworkSettings.Networks[name]; e != nil {
+		in.Network, in.Address = name, endpointAddr(e)
+	}
+	return in, true
+}
+
+func readState(in *fleet.Instance, s *container.State) {
+	in.State = fleet.State(s.Status)
+	in.ExitCode, in.OOMKilled, in.Error = s.ExitCode, s.OOMKilled, s.Error
+	in.StartedAt, in.FinishedAt = parseTime(s.StartedAt), parseTime(s.FinishedAt)
+	if s.Health != nil && s.Health.Status != container.NoHealthcheck {
+		in.Health, in.FailingStreak = fleet.Health(s.Health.Status), s.Health.FailingStreak
+	}
+}
+
+// parseTime reads the engine's times; its "never" is the first instant of the year 1.
+func parseTime(s string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil || t.Year() <= 1 {
+		return time.Time{}
+	}
+	return t
+}
+
+// endpointAddr is the address on a network: the one it has, or, while it is stopped, the one it will ask for.
+func endpointAddr(e *network.EndpointSettings) netip.Addr {
+	if a := parseAddr(e.IPAddress); a.IsValid() {
+		return a
+	}
+	if e.IPAMConfig != nil {
+		return parseAddr(e.IPAMConfig.IPv4Address)
+	}
+	return netip.Addr{}
+}
+
+// published are the ports as they are while it runs, else as they were asked for.
+func published(c container.InspectResponse) []fleet.Published {
+	ports := c.HostConfig.PortBindings
+	if c.State.Running && len(c.NetworkSettings.Ports) > 0 {
+		ports = c.NetworkSettings.Ports
+	}
+	var list []fleet.Published
+	for port, bindings := range ports {
+		for _, b := range bindings {
+			list = append(list, publishedPort(port, b))
+		}
+	}
+	slices.SortFunc(list, func(a, b fleet.Published) int {
+		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.HostPort, b.HostPort))
+	})
+	return slices.Compact(list) // bound for IPv4 and for IPv6
+}
+
+func publishedPort(port nat.Port, b nat.PortBinding) fleet.Published {
+	p := fleet.Published{Port: uint16(port.Int()), Protocol: spec.Protocol(port.Proto())}
+	if n, err := strconv.ParseUint(b.HostPort, 10, 16); err == nil {
+		p.HostPort = uint16(n)
+	}
+	return p
+}
+
+// namedVolumes leaves out those that an image declares and the engine made up names for.
+func namedVolumes(mounts []mount.Mount) []string {
+	var names []string
+	for _, m := range mounts {
+		if m.Type == mount.TypeVolume && m.Source != "" {
+			names = append(names, m.Source)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func keeper(c container.InspectResponse) fleet.KeeperContainer {
+	k := fleet.KeeperContainer{
+		ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Image: c.Image, State: fleet.State(c.State.Status),
+		CreatedAt: parseTime(c.Created), Networks: map[string]netip.Addr{},
+	}
+	k.Version, _ = strconv.Atoi(c.Config.Labels[fleet.LabelVersion])
+	for name, e := range c.NetworkSettings.Networks {
+		k.Networks[name] = endpointAddr(e)
+	}
+	return k
+}

@@ -1,0 +1,35 @@
+package docker_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/evenkeel/evenkeel/drivers/docker"
+)
+
+func TestNothingGoesOnAfterClose(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	h, err := docker.Open(specHost(lab.Host(1)), docker.Options{})
+	require.NoError(t, err)
+	fleetName := randomFleet()
+	id, err := h.Create(t.Context(), node(fleetName, 1))
+	require.NoError(t, err)
+	require.NoError(t, h.Start(t.Context(), id))
+	ctx, cancel := context.WithCancel(t.Context())
+	events := h.Events(ctx, fleetName)
+	await(t, events, 5*time.Second, action(docker.KindHost, docker.ActionConnected))
+	conn, err := h.Exec(t.Context(), id, []string{"/program", "h2"})
+	require.NoError(t, err)
+	_, err = h.RunHelper(t.Context(), helper(fleetName, "addresses"))
+	require.NoError(t, err)
+	require.Error(t, h.Pull(t.Context(), "127.0.0.1:1/web:1"))
+	require.NoError(t, h.Remove(t.Context(), id))
+	require.NoError(t, conn.Close())
+	cancel()
+	require.NoError(t, h.Close())
+	goleak.VerifyNone(t, before)
+}

@@ -1,0 +1,156 @@
+// Command node is what runs in the containers of tests: a small server that
+// behaves well, or badly on request.
+//
+//	node                 serves HTTP until SIGTERM or SIGINT, then exits 0
+//	node get URL         exits 0 when the URL answers 200 within a second
+//	node exit CODE       exits
+//
+// Its environment, all optional:
+//
+//	PORT           the port to serve on (8080)
+//	LISTEN_AFTER   how long to wait before that, such as 1s
+//	EXIT_AFTER     how long to live; then it exits with EXIT_CODE (1)
+//	IGNORE_TERM    not empty: SIGTERM is ignored
+//
+// It answers GET / with its host name and GET /healthz with 200, or with 503
+// after PUT /healthz?healthy=false.
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "node:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	switch {
+	case len(args) == 0:
+		return serve()
+	case len(args) == 2 && args[0] == "get":
+		return get(args[1])
+	case len(args) == 2 && args[0] == "exit":
+		code, err := strconv.Atoi(args[1])
+		if err != nil {
+			return err
+		}
+		os.Exit(code)
+	}
+	return fmt.Errorf("unknown arguments %q", args)
+}
+
+func get(url string) error {
+	client := http.Client{Timeout: time.Second}
+	resp, err := client.Get(url)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, resp.Status)
+	}
+	return nil
+}
+
+func serve() error {
+	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if os.Getenv("IGNORE_TERM") != "" {
+		signal.Ignore(syscall.SIGTERM)
+		signals = signals[:1]
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	defer stop()
+	if err := exitLater(); err != nil {
+		return err
+	}
+	wait, err := duration("LISTEN_AFTER")
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-time.After(wait):
+	}
+	port := os.Getenv("PORT")
+	if port == "" {
+		port = "8080"
+	}
+	listener, err := net.Listen("tcp", ":"+port)
+	if err != nil {
+		return err
+	}
+	fmt.Println("node: serving on", listener.Addr())
+	server := &http.Server{Handler: handler(), ReadHeaderTimeout: 10 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+		return server.Close()
+	}
+}
+
+func handler() http.Handler {
+	var sick atomic.Bool
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		host, err := os.Hostname()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprintln(w, host)
+	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if sick.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	mux.HandleFunc("PUT /healthz", func(_ http.ResponseWriter, r *http.Request) {
+		sick.Store(r.FormValue("healthy") == "false")
+	})
+	return mux
+}
+
+// exitLater ends the process as EXIT_AFTER and EXIT_CODE say.
+func exitLater() error {
+	after, err := duration("EXIT_AFTER")
+	if err != nil || after == 0 {
+		return err
+	}
+	code := 1
+	if text := os.Getenv("EXIT_CODE"); text != "" {
+		if code, err = strconv.Atoi(text); err != nil {
+			return fmt.Errorf("EXIT_CODE: %w", err)
+		}
+	}
+	time.AfterFunc(after, func() { os.Exit(code) })
+	return nil
+}
+
+func duration(name string) (time.Duration, error) {
+	text := os.Getenv(name)
+	if text == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", name, err)
+	}
+	return d, nil
+}

@@ -1,0 +1,150 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/plan"
+)
+
+// choreRetry is how long a chore that failed is left alone.
+const choreRetry = 30 * time.Second
+
+// atHand marks a chore that is being done.
+var atHand = time.Unix(1<<40, 0)
+
+// beginChores begins what is to be done on hosts beside nodes: leftovers, networks, volumes, keepers.
+// Networks that nodes need are made when they are needed.
+func (c *Controller) beginChores(ctx context.Context, p plan.Plan) {
+	byHost := map[string][]plan.HostOperation{}
+	for _, op := range p.Hosts {
+		if op.What == "keeper" && (op.Operation == "create" || op.Operation == "start") {
+			continue // made and started when the host is leased
+		}
+		if !c.canWrite(op.Host) {
+			continue // planned anew once the host is in reach, its keeper answers and its lease is ours
+		}
+		if c.takeChore(choreKey(op)) {
+			byHost[op.Host] = append(byHost[op.Host], op)
+		}
+	}
+	for name, ops := range byHost {
+		c.choring.Go(func() {
+			for _, op := range ops {
+				err := c.chore(ctx, name, op)
+				c.endChore(choreKey(op), err)
+				if err != nil {
+					c.notice("error", name, fmt.Sprintf("%s %s %s: %s", op.Operation, op.What, op.Name, err))
+				}
+			}
+			c.kick()
+		})
+	}
+}
+
+func (c *Controller) canWrite(name string) bool {
+	h := c.host(name)
+	if h == nil {
+		return false
+	}
+	_, err := h.writable()
+	return err == nil
+}
+
+func choreKey(op plan.HostOperation) string {
+	key := op.Host + " " + op.Operation + " " + op.What + " " + op.Name
+	if op.Instance != nil {
+		key += " " + op.Instance.ID
+	}
+	return key
+}
+
+func (c *Controller) takeChore(key string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if until, ok := c.chores[key]; ok && time.Now().Before(until) {
+		return false
+	}
+	c.chores[key] = atHand
+	return true
+}
+
+func (c *Controller) endChore(key string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil && !errors.Is(err, fleet.ErrUnreachable) && !errors.Is(err, fleet.ErrFenced) {
+		c.chores[key] = time.Now().Add(choreRetry)
+		return
+	}
+	delete(c.chores, key)
+}
+
+// chore does one thing and notes what it changed. Each can be repeated.
+func (c *Controller) chore(ctx context.Context, hostName string, op plan.HostOperation) error {
+	h := c.host(hostName)
+	if h == nil {
+		return fmt.Errorf("host %s is not known", hostName)
+	}
+	if _, err := h.writable(); err != nil {
+		return err
+	}
+	switch op.Operation + " " + op.What {
+	case "create network", "connect keeper":
+		if op.Environment == "" {
+			return nil // the uplink comes with the keeper
+		}
+		return writes{c}.Prepare(ctx, hostName, op.Environment)
+	case "replace keeper":
+		return c.replaceKeeper(ctx, h)
+	case "remove container":
+		if c.worked(h, op.Instance) {
+			return nil // planned anew when its operation has ended
+		}
+		if err := h.engine.Remove(ctx, op.Instance.ID); err != nil {
+			return err
+		}
+		h.saw(op.Instance.ID, patch{gone: true})
+		return nil
+	case "remove network":
+		return c.removeNetwork(ctx, h, op.Name)
+	case "remove volume":
+		err := h.engine.RemoveVolume(ctx, op.Name)
+		c.observeHost(ctx, h)
+		return err
+	}
+	return fmt.Errorf("no such operation: %s %s", op.Operation, op.What)
+}
+
+// worked says whether a worker has an instance at hand: the newest of a node that is being changed. The
+// plan that asked for its removal may be older than that.
+func (c *Controller) worked(h *host, in *fleet.Instance) bool {
+	c.mu.Lock()
+	w := c.workers[in.LayerID()]
+	c.mu.Unlock()
+	if w == nil || !w.Busy(in.Node) {
+		return false
+	}
+	for _, other := range h.snapshot().Instances {
+		if other.NodeID == in.NodeID && other.Generation > in.Generation {
+			return false
+		}
+	}
+	return true
+}
+
+// removeNetwork takes the keeper off an environment's network, which then can go.
+func (c *Controller) removeNetwork(ctx context.Context, h *host, name string) error {
+	for _, k := range h.snapshot().Keepers {
+		if _, attached := k.Networks[name]; attached {
+			if err := h.engine.Disconnect(ctx, name, k.ID); err != nil {
+				return err
+			}
+		}
+	}
+	err := h.engine.RemoveNetwork(ctx, name)
+	c.observeHost(ctx, h)
+	return err
+}

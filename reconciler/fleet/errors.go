@@ -1,0 +1,17 @@
+package fleet
+
+import "errors"
+
+// What went wrong at the edge, for those who must tell one from another.
+var (
+	// ErrNotFound: what was named isn't there. Only an engine that answered says so.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: a name or an address is taken by something else.
+	ErrConflict = errors.New("conflict")
+	// ErrUnreachable: nobody answered; nothing is known.
+	ErrUnreachable = errors.New("unreachable")
+	// ErrNoImage: an image is on no host and can't be pulled.
+	ErrNoImage = errors.New("no such image")
+	// ErrFenced: another controller holds the lease.
+	ErrFenced = errors.New("lease lost")
+)

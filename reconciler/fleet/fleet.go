@@ -1,0 +1,251 @@
+// Package fleet holds what exists, as plain data: hosts, instances, networks, volumes, the zones that
+// keepers serve. It decides nothing and does no I/O.
+package fleet
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/evenkeel/evenkeel/spec"
+)
+
+// Observed is what was seen of a fleet. Hosts are sorted by name and hold an entry for every host that
+// was asked, reached or not.
+type Observed struct {
+	Hosts []HostState
+}
+
+// Host returns the state of the host of that name, or nil.
+func (o *Observed) Host(name string) *HostState {
+	i, ok := slices.BinarySearchFunc(o.Hosts, name, func(h HostState, n string) int {
+		switch {
+		case h.Name < n:
+			return -1
+		case h.Name > n:
+			return 1
+		}
+		return 0
+	})
+	if !ok {
+		return nil
+	}
+	return &o.Hosts[i]
+}
+
+// HostState is what was seen of one host. Where Reachable is false everything but Name and Problem is
+// unknown, which is not the same as absent.
+type HostState struct {
+	Name      string
+	Reachable bool
+	Problem   string // why the host couldn't be read, for people
+	Engine    Engine
+	Instances []Instance // sorted by node, then generation
+	Networks  []Network  // all of the host's networks, ours and others', sorted by name
+	Volumes   []Volume   // ours, sorted by name
+	Keepers   []KeeperContainer
+	Keeper    *KeeperState // what the keeper answered; nil: there is none or it doesn't answer
+	// KeeperProblem is why there is no answer of the keeper, for people.
+	KeeperProblem string
+	// OtherFleets counts containers that carry another fleet's label, by that fleet's name.
+	OtherFleets map[string]int
+	// Addresses are the host's own, as far as they are known (its endpoint's, its networks' gateways).
+	Addresses []netip.Prefix
+}
+
+// Engine is what a Docker Engine says of itself.
+type Engine struct {
+	ID            string
+	Name          string
+	Version       string
+	APIVersion    string // the negotiated one
+	OS            string
+	Arch          string // as in Go: amd64, arm64
+	StorageDriver string
+	CPUs          int
+	Memory        spec.Bytes
+}
+
+// State is a container's state, in the engine's words.
+type State string
+
+// The states of a container.
+const (
+	StateCreated    State = "created"
+	StateRunning    State = "running"
+	StatePaused     State = "paused"
+	StateRestarting State = "restarting"
+	StateExited     State = "exited"
+	StateRemoving   State = "removing"
+	StateDead       State = "dead"
+)
+
+// Health is the result of the engine's own health check.
+type Health string
+
+// The results of the engine's own health check; HealthNone: the container has none.
+const (
+	HealthNone      Health = ""
+	HealthStarting  Health = "starting"
+	HealthHealthy   Health = "healthy"
+	HealthUnhealthy Health = "unhealthy"
+)
+
+// Instance is one container that is, was or will be a node.
+type Instance struct {
+	NodeID
+	Host       string
+	Generation int
+
+	ID       string // the container's
+	Name     string // without a leading slash
+	Written  string // labels, see spec.Layer
+	Spec     string
+	Image    string // the digest or image ID that it was created from
+	Revision string
+
+	ImageID      string
+	State        State
+	Health       Health
+	StartedAt    time.Time // zero: never
+	FinishedAt   time.Time // zero: never
+	ExitCode     int
+	OOMKilled    bool
+	RestartCount int
+	// FailingStreak is how often in a row the engine's health check has failed.
+	FailingStreak int
+	Error         string // the engine's, of the last start
+
+	Limits        Limits
+	RestartPolicy string
+	StopGrace     time.Duration // how long the container itself wants to be given; 0: the engine's default
+	Network       string        // the environment's network, where it is attached to it
+	Address       netip.Addr    // assigned on that network; known also while stopped
+	Published     []Published
+	Volumes       []string // names, sorted
+}
+
+// Running says whether its process runs (also paused ones hold their address and memory).
+func (i *Instance) Running() bool {
+	return i.State == StateRunning || i.State == StatePaused || i.State == StateRestarting
+}
+
+// Limits are the resources that an engine holds a container to; zero: none.
+type Limits struct {
+	Memory            spec.Bytes // memory and swap together: there is no swap beyond it
+	MemoryReservation spec.Bytes
+	NanoCPUs          int64
+	CPUShares         int64
+}
+
+// Published is a port of a node as it is published on its host.
+type Published struct {
+	Port     uint16
+	Protocol spec.Protocol
+	HostPort uint16 // 0 in a wish: any free one
+}
+
+// Network is a Docker network of a host.
+type Network struct {
+	ID          string
+	Name        string
+	Fleet       string // label; empty: not ours
+	Environment string // label
+	Role        string // label; RoleKeeper: the uplink
+	Driver      string
+	Subnet      netip.Prefix
+	Gateway     netip.Addr
+	IPRange     netip.Prefix
+}
+
+// Volume is a named volume of ours.
+type Volume struct {
+	NodeID
+	Host   string
+	Name   string // the engine's name
+	Volume string // as the spec calls it
+	// OnRemove is what its label wishes (LabelOnRemove); empty: keep.
+	OnRemove spec.OnRemove
+}
+
+// KeeperContainer is a container with the keeper's role (two while one replaces the other).
+type KeeperContainer struct {
+	ID        string
+	Name      string
+	Version   int
+	Image     string // its ID
+	State     State
+	CreatedAt time.Time
+	Networks  map[string]netip.Addr // by network name
+}
+
+// Container is what an engine is asked to create for an instance. Everything is explicit.
+type Container struct {
+	NodeID
+	Generation int
+	Host       string
+	Name       string
+	Image      string // reference or ID that the engine knows
+	Labels     map[string]string
+
+	Command    []string // nil: the image's
+	Entrypoint []string // nil: the image's
+	WorkingDir string
+	User       string
+	Init       bool
+	Env        []string // NAME=value, sorted
+	Hostname   string
+	Domainname string
+
+	Network string
+	Address netip.Addr // invalid: the engine chooses
+	DNS     []netip.Addr
+	DNSOpts []string
+	Search  []string
+
+	Logging      spec.Logging
+	Tmpfs        []string
+	Ulimits      []spec.Ulimit
+	Volumes      []Mount
+	HostPaths    []spec.HostPath
+	Ports        []Published
+	Exposed      []Published // declared and not published
+	Privileged   bool
+	Capabilities []string // all that it has; every other is dropped
+	ReadOnly     bool
+	PidsLimit    int64
+	Limits       Limits
+
+	StopSignal string
+	StopGrace  time.Duration
+	Restart    string // the engine's restart policy
+	// NoHealthCheck turns the image's health check off, since one of ours stands in for it.
+	NoHealthCheck bool
+	Exec          *spec.HealthCheck // with Exec set: the engine's own health check
+	Files         []spec.File
+}
+
+// Mount is a named volume in a container.
+type Mount struct {
+	Name   string
+	Target string
+	Labels map[string]string // of the volume, where it has to be created
+}
+
+// ImageInfo is an image that a host has.
+type ImageInfo struct {
+	ID      string   // the config's digest on this host
+	Digests []string // repo@sha256:…, sorted; none for an image that was never pulled or pushed
+}
+
+// Event is something that an engine told of a container, a network or a volume. It is a hint to look.
+type Event struct {
+	Host     string
+	Kind     string // container, network, volume
+	Action   string
+	ID       string
+	Name     string
+	Labels   map[string]string
+	Time     time.Time
+	ExitCode string
+}

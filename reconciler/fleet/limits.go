@@ -1,0 +1,10 @@
+package fleet
+
+// Within returns the limits as a host's engine can hold to them: CPUs beyond those that the host has are
+// refused by the engine, so all that it has stands in for them.
+func (l Limits) Within(e Engine) Limits {
+	if most := int64(e.CPUs) * 1e9; most > 0 && l.NanoCPUs > most {
+		l.NanoCPUs = most
+	}
+	return l
+}

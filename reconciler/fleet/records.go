@@ -1,0 +1,121 @@
+package fleet
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// CurrentRecord says which generation of a node was last found healthy. Key: current/<env>/<layer>/<n>.
+type CurrentRecord struct {
+	Generation int `json:"generation"`
+}
+
+// RestartRecord says which restart text a node has had, and how long its process had been running when
+// the restart for it was asked for. It is done when StartedAt is later. Key: restart/<env>/<layer>/<n>.
+type RestartRecord struct {
+	Text      string    `json:"text"`
+	StartedAt time.Time `json:"startedAt"`
+}
+
+// PauseRecord holds a layer's intrusive operations back. Key: pause/<env>/<layer>.
+type PauseRecord struct {
+	// Hash is spec.Layer.LayerHash at the time; another one voids the pause.
+	Hash string `json:"hash"`
+	// Node is the one that failed; its serving voids the pause.
+	Node  int       `json:"node"`
+	Cause string    `json:"cause"`
+	Time  time.Time `json:"time"`
+}
+
+// AppliedRecord is the spec.Layer.LayerHash that a layer was last brought to. Key: applied/<env>/<layer>.
+type AppliedRecord struct {
+	Hash string `json:"hash"`
+}
+
+// AppliedKey is the key of a layer's AppliedRecord.
+func AppliedKey(l LayerID) string { return "applied/" + l.Environment + "/" + l.Layer }
+
+// ImageRecord is an image that evenkeel pulled onto a host, so that it may be removed again. Key:
+// image/<its ID>.
+type ImageRecord struct {
+	ID          string    `json:"id"`
+	Ref         string    `json:"ref"` // as it was pulled
+	Environment string    `json:"environment"`
+	Layer       string    `json:"layer"`
+	UnusedSince time.Time `json:"unusedSince"` // zero: an instance is made of it
+}
+
+// ImageKey is the key of an ImageRecord.
+func ImageKey(id string) string { return imagePrefix + strings.TrimPrefix(id, "sha256:") }
+
+const imagePrefix = "image/"
+
+// Images are the images that evenkeel pulled onto the keeper's host.
+func (k *KeeperState) Images() []ImageRecord {
+	if k == nil {
+		return nil
+	}
+	var images []ImageRecord
+	for _, r := range k.Records {
+		var i ImageRecord
+		if strings.HasPrefix(r.Key, imagePrefix) && json.Unmarshal(r.Value, &i) == nil {
+			images = append(images, i)
+		}
+	}
+	return images
+}
+
+// CurrentKey is the key of a node's CurrentRecord.
+func CurrentKey(n NodeID) string { return nodeKey("current", n) }
+
+// RestartKey is the key of a node's RestartRecord.
+func RestartKey(n NodeID) string { return nodeKey("restart", n) }
+
+// PauseKey is the key of a layer's PauseRecord.
+func PauseKey(l LayerID) string { return "pause/" + l.Environment + "/" + l.Layer }
+
+func nodeKey(kind string, n NodeID) string {
+	return fmt.Sprintf("%s/%s/%s/%d", kind, n.Environment, n.Layer, n.Node)
+}
+
+// Record finds a record by its key and decodes it; false: there is none that can be read.
+func (k *KeeperState) Record(key string, into any) bool {
+	if k == nil {
+		return false
+	}
+	i, ok := slices.BinarySearchFunc(k.Records, key, func(r Record, key string) int { return strings.Compare(r.Key, key) })
+	return ok && json.Unmarshal(k.Records[i].Value, into) == nil
+}
+
+// ProbeResult finds what the probes say of an instance; false: the keeper doesn't know it.
+func (k *KeeperState) ProbeResult(instance string) (ProbeResult, bool) {
+	if k == nil {
+		return ProbeResult{}, false
+	}
+	for _, r := range k.Health {
+		if r.Instance == instance {
+			return r, true
+		}
+	}
+	return ProbeResult{}, false
+}
+
+// WithRecord returns the records with one put in its place; without a value it is taken out. The slice
+// that is given stays as it is.
+func WithRecord(records []Record, r Record) []Record {
+	i, found := slices.BinarySearchFunc(records, r.Key, func(r Record, key string) int { return strings.Compare(r.Key, key) })
+	next := slices.Clone(records)
+	switch {
+	case found && r.Value == nil:
+		return slices.Delete(next, i, i+1)
+	case found:
+		next[i] = r
+		return next
+	case r.Value == nil:
+		return next
+	}
+	return slices.Insert(next, i, r)
+}

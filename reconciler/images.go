@@ -1,0 +1,195 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/distribution/reference"
+
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/plan"
+	"github.com/evenkeel/evenkeel/spec"
+)
+
+// resolveOne finds out what a written image stands for: with `missing` and `never` what a host already
+// has under that name comes first, else the registry is asked, and what is in no registry is known by its
+// ID on each host.
+// silent is told which hosts have asked the registry and got no answer for a while.
+func (c *Controller) resolveOne(ctx context.Context, r plan.ImageRequest, silent func(hosts []string)) plan.Image {
+	if digest := digestOf(r.Image); digest != "" {
+		return plan.Image{Digest: digest}
+	}
+	img, missing := c.askHosts(ctx, r)
+	switch {
+	case r.Pull != spec.PullAlways && (img.Digest != "" || len(img.IDs) > 0 && len(missing) == 0 && img.Problem == ""):
+		return img
+	case r.Pull == spec.PullNever && len(missing) > 0:
+		img.Problem = fmt.Sprintf("image %s isn't on %s, and `pull: never` forbids fetching it: load it there or change `pull`",
+			r.Image, strings.Join(missing, ", "))
+		return img
+	case r.Pull == spec.PullNever:
+		return img
+	}
+	digest, err := c.askRegistry(ctx, r, silent)
+	if digest != "" {
+		return plan.Image{Digest: withDigest(r.Image, digest)}
+	}
+	return onlyThere(r, img, missing, err)
+}
+
+// askHosts asks the hosts what they have under a name, side by side. A host that doesn't answer says
+// nothing about the others; a digest is the same everywhere, so that the first one ends the asking.
+func (c *Controller) askHosts(ctx context.Context, r plan.ImageRequest) (img plan.Image, missing []string) {
+	type answer struct {
+		host string
+		info fleet.ImageInfo
+		err  error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	answers := make(chan answer, len(r.Hosts))
+	asked := 0
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	for _, name := range r.Hosts {
+		h := c.host(name)
+		if h == nil || !h.snapshot().Reachable {
+			continue
+		}
+		asked++
+		wg.Go(func() {
+			info, err := h.engine.Image(ctx, r.Image)
+			answers <- answer{name, info, err}
+		})
+	}
+	img.IDs = map[string]string{}
+	var silent []string
+	for range asked {
+		a := <-answers
+		switch {
+		case errors.Is(a.err, fleet.ErrNoImage):
+			missing = append(missing, a.host)
+		case a.err != nil:
+			silent = append(silent, a.err.Error())
+		default:
+			img.IDs[a.host] = a.info.ID
+			img.Digest = repoDigest(r.Image, a.info.Digests)
+		}
+		if img.Digest != "" && r.Pull != spec.PullAlways {
+			return plan.Image{Digest: img.Digest}, nil
+		}
+	}
+	slices.Sort(missing)
+	if len(silent) > 0 {
+		slices.Sort(silent)
+		img.Problem = strings.Join(silent, "; ")
+	}
+	return img, missing
+}
+
+// registryPatience is how long a host may get no answer of a registry before the next one is asked too.
+const registryPatience = 3 * time.Second
+
+// askRegistry has a host ask the registry, and the next one where the first is refused or gets no answer.
+// Without a digest and an error none of the hosts is in reach.
+func (c *Controller) askRegistry(ctx context.Context, r plan.ImageRequest, silent func(hosts []string)) (digest string, err error) {
+	type answer struct {
+		host, digest string
+		err          error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	answers := make(chan answer, len(r.Hosts))
+	var waits []string
+	for _, name := range r.Hosts {
+		h := c.host(name)
+		if h == nil || !h.snapshot().Reachable || ctx.Err() != nil {
+			continue
+		}
+		wg.Go(func() {
+			digest, err := h.engine.Resolve(ctx, r.Image)
+			answers <- answer{name, digest, err}
+		})
+		waits = append(waits, name)
+		patience := time.NewTimer(registryPatience)
+		select {
+		case a := <-answers:
+			patience.Stop()
+			if a.err == nil {
+				return a.digest, nil
+			}
+			waits, err = slices.DeleteFunc(waits, func(name string) bool { return name == a.host }), a.err
+		case <-patience.C:
+			silent(waits)
+		}
+	}
+	for range waits {
+		a := <-answers
+		if a.err == nil {
+			return a.digest, nil
+		}
+		err = a.err
+	}
+	return "", err
+}
+
+// onlyThere is what an image is that no registry was found to have: known by its ID on the hosts that have it.
+func onlyThere(r plan.ImageRequest, local plan.Image, missing []string, last error) plan.Image {
+	if len(missing) == 0 && len(local.IDs) > 0 && local.Problem == "" {
+		return local // it is in no registry that can be asked, and every host has it
+	}
+	switch {
+	case last == nil:
+		local.Problem = fmt.Sprintf("image %s: none of its hosts is in reach", r.Image)
+	case len(missing) == 0:
+		local.Problem = fmt.Sprintf("image %s can't be looked up: %s", r.Image, last)
+	default:
+		local.Problem = fmt.Sprintf("image %s isn't on %s and can't be fetched: %s; check the name and the registry, or load it there",
+			r.Image, strings.Join(missing, ", "), last)
+	}
+	// What hosts have under the name is good for them, while the others wait.
+	return local
+}
+
+// digestOf is the digest that a reference names by itself, with its repository; empty: it names a tag.
+func digestOf(ref string) string {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return ""
+	}
+	d, ok := named.(reference.Digested)
+	if !ok {
+		return ""
+	}
+	return reference.FamiliarName(named) + "@" + d.Digest().String()
+}
+
+func withDigest(ref, digest string) string {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return digest
+	}
+	return reference.FamiliarName(named) + "@" + digest
+}
+
+// repoDigest is the digest under which an image that a host has is known in the reference's repository.
+func repoDigest(ref string, digests []string) string {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return ""
+	}
+	for _, d := range digests {
+		have, err := reference.ParseNormalizedNamed(d)
+		if err == nil && have.Name() == named.Name() {
+			return reference.FamiliarString(have)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,254 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
+)
+
+// How long a keeper may take to answer after it was started, before it is started again or made anew.
+const (
+	keeperPatience = 15 * time.Second
+	keeperPoll     = 50 * time.Millisecond
+)
+
+// keeperArgs are what the image's entrypoint is given for a keeper and for a session with it.
+func keeperArgs(fleetName, host string) []string {
+	return []string{"keeper", "serve", "--fleet", fleetName, "--host", host}
+}
+
+var connectArgs = []string{"/evenkeel", "keeper", "connect"}
+
+// dial opens the session with a host's keeper, where a keeper runs; nil: it doesn't answer, and the
+// reason is kept for people.
+func (h *host) dial(ctx context.Context, c *Controller, keepers []fleet.KeeperContainer) Keeper {
+	h.dialing.Lock()
+	defer h.dialing.Unlock()
+	if k := h.keeper(); k != nil {
+		return k
+	}
+	running := current(keepers, c.fleetName())
+	if running == nil || running.State != fleet.StateRunning {
+		return nil
+	}
+	k, err := c.opts.DialKeeper(ctx, func(ctx context.Context) (net.Conn, error) {
+		return h.engine.Exec(ctx, running.ID, connectArgs)
+	})
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err != nil {
+		h.state.KeeperProblem = fmt.Sprintf("the keeper on %s doesn't answer: %s", h.name, err)
+		return nil
+	}
+	h.session, h.leased, h.told = k, false, nil
+	h.state.KeeperProblem, h.muted = "", ""
+	return k
+}
+
+// current is the keeper that is to be spoken to: the one with the keeper's name, else its successor.
+func current(keepers []fleet.KeeperContainer, fleetName string) *fleet.KeeperContainer {
+	for i := range keepers {
+		if keepers[i].Name == fleet.KeeperName(fleetName) {
+			return &keepers[i]
+		}
+	}
+	if len(keepers) > 0 {
+		return &keepers[0]
+	}
+	return nil
+}
+
+// ensureKeeper sees to it that the host's keeper runs and answers, and that it is no older than ours.
+func (c *Controller) ensureKeeper(ctx context.Context, h *host) error {
+	st := h.snapshot()
+	if !st.Reachable {
+		return fmt.Errorf("host %s: %w: %s", h.name, fleet.ErrUnreachable, st.Problem)
+	}
+	name := c.fleetName()
+	k := current(st.Keepers, name)
+	if k != nil && h.keeper() != nil {
+		return nil
+	}
+	if k == nil {
+		if err := c.createKeeper(ctx, h, name); err != nil {
+			return fmt.Errorf("creating the keeper on %s: %w", h.name, err)
+		}
+		return c.awaitKeeper(ctx, h)
+	}
+	if err := h.engine.Start(ctx, k.ID); err != nil {
+		c.observeHost(ctx, h)
+		if current(h.snapshot().Keepers, name) == nil { // it was being removed
+			return c.ensureKeeper(ctx, h)
+		}
+		return fmt.Errorf("starting the keeper on %s: %w", h.name, err)
+	}
+	err := c.awaitKeeper(ctx, h)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	c.notice("warning", h.name, "the keeper doesn't answer and is made anew: "+err.Error())
+	if err := h.engine.Remove(ctx, k.ID); err != nil {
+		return fmt.Errorf("removing the keeper on %s, which doesn't answer: %w", h.name, err)
+	}
+	if err := c.createKeeper(ctx, h, name); err != nil {
+		return fmt.Errorf("creating the keeper on %s: %w", h.name, err)
+	}
+	return c.awaitKeeper(ctx, h)
+}
+
+// createKeeper makes and starts a keeper. One that another controller made meanwhile is as good.
+func (c *Controller) createKeeper(ctx context.Context, h *host, fleetName string) error {
+	tag, err := c.loadImage(ctx, h)
+	if err != nil {
+		return err
+	}
+	uplink := fleet.Network{Name: fleet.UplinkName(fleetName), Fleet: fleetName, Role: fleet.RoleKeeper, Driver: "bridge"}
+	if err := h.engine.EnsureNetwork(ctx, uplink); err != nil {
+		return fmt.Errorf("network %s: %w", uplink.Name, err)
+	}
+	id, err := h.engine.CreateService(ctx, c.keeperService(h, fleet.KeeperName(fleetName), tag))
+	if errors.Is(err, fleet.ErrConflict) {
+		c.observeHost(ctx, h)
+		if k := current(h.snapshot().Keepers, fleetName); k != nil {
+			id, err = k.ID, nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return h.engine.Start(ctx, id)
+}
+
+func (c *Controller) keeperService(h *host, name, tag string) fleet.Service {
+	fleetName := c.fleetName()
+	labels := map[string]string{
+		fleet.LabelFleet: fleetName, fleet.LabelRole: fleet.RoleKeeper,
+		fleet.LabelVersion: strconv.Itoa(c.opts.KeeperVersion),
+	}
+	volume := map[string]string{fleet.LabelFleet: fleetName, fleet.LabelRole: fleet.RoleKeeper}
+	return fleet.Service{
+		Name: name, Image: tag, Command: keeperArgs(fleetName, h.name), Labels: labels,
+		Network: fleet.UplinkName(fleetName),
+		// With forwarding it would route between environments.
+		Sysctls:      map[string]string{"net.ipv4.ip_forward": "0"},
+		Volumes:      []fleet.Mount{{Name: fleet.KeeperVolume(fleetName), Target: "/var/lib/evenkeel", Labels: volume}},
+		Capabilities: []string{"NET_BIND_SERVICE"},
+		Restart:      "always", LogMaxSize: "1m",
+	}
+}
+
+// loadImage puts evenkeel's own image onto a host that doesn't have it, and returns its tag.
+func (c *Controller) loadImage(ctx context.Context, h *host) (tag string, err error) {
+	image, err := c.opts.KeeperImage(h.snapshot().Engine.Arch)
+	if err != nil {
+		return "", fmt.Errorf("evenkeel's own image: %w", err)
+	}
+	defer func() { err = errors.Join(err, image.Close()) }()
+	if _, err := h.engine.Image(ctx, image.Tag()); err == nil || !errors.Is(err, fleet.ErrNoImage) {
+		return image.Tag(), err
+	}
+	tar := image.Tar()
+	if err := errors.Join(h.engine.LoadImage(ctx, tar), tar.Close()); err != nil {
+		return "", fmt.Errorf("loading evenkeel's own image: %w", err)
+	}
+	return image.Tag(), nil
+}
+
+// dropImage removes an image of evenkeel's that no container uses any more.
+func (h *host) dropImage(ctx context.Context, id string) error {
+	err := h.engine.RemoveImage(ctx, id)
+	if id == "" || errors.Is(err, fleet.ErrConflict) || errors.Is(err, fleet.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// awaitKeeper waits until the keeper has said hello.
+func (c *Controller) awaitKeeper(ctx context.Context, h *host) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, keeperPatience, fmt.Errorf("no hello within %s", keeperPatience))
+	defer cancel()
+	tick := time.NewTicker(keeperPoll)
+	defer tick.Stop()
+	for {
+		c.observeHost(ctx, h)
+		if h.keeper() != nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			st := h.snapshot()
+			return fmt.Errorf("the keeper on %s: %w %s", h.name, context.Cause(ctx), st.KeeperProblem)
+		}
+	}
+}
+
+// successor is the name of a keeper that is about to take another's place.
+func successor(fleetName string) string { return fleet.KeeperName(fleetName) + "-next" }
+
+// replaceKeeper puts a newer keeper into an older one's place, network by network, so that no lookup is
+// lost. A hand-over that was cut short goes on from what is there.
+func (c *Controller) replaceKeeper(ctx context.Context, h *host) error {
+	name := c.fleetName()
+	if _, err := h.writable(); err != nil {
+		return err
+	}
+	next, err := c.ensureSuccessor(ctx, h)
+	if err != nil {
+		return fmt.Errorf("starting the new keeper on %s: %w", h.name, err)
+	}
+	st := h.snapshot()
+	old := byName(st.Keepers, fleet.KeeperName(name))
+	if old != nil {
+		if err := c.handOver(ctx, h, *old, next); err != nil {
+			return fmt.Errorf("handing the keeper's networks over on %s: %w", h.name, err)
+		}
+		if err := h.engine.Remove(ctx, old.ID); err != nil {
+			return fmt.Errorf("removing the old keeper on %s: %w", h.name, err)
+		}
+		if err := h.dropImage(ctx, old.Image); err != nil {
+			c.notice("warning", h.name, "removing the old keeper's image: "+err.Error())
+		}
+	}
+	if err := h.engine.Rename(ctx, next.ID, fleet.KeeperName(name)); err != nil {
+		return fmt.Errorf("naming the new keeper on %s: %w", h.name, err)
+	}
+	if err := c.awaitKeeper(ctx, h); err != nil {
+		return err
+	}
+	return c.lease(ctx, h)
+}
+
+func byName(keepers []fleet.KeeperContainer, name string) *fleet.KeeperContainer {
+	for i := range keepers {
+		if keepers[i].Name == name {
+			return &keepers[i]
+		}
+	}
+	return nil
+}
+
+// ensureSuccessor starts the new keeper beside the old one, on the uplink alone.
+func (c *Controller) ensureSuccessor(ctx context.Context, h *host) (fleet.KeeperContainer, error) {
+	name := successor(c.fleetName())
+	if k := byName(h.snapshot().Keepers, name); k != nil {
+		return *k, h.engine.Start(ctx, k.ID)
+	}
+	tag, err := c.loadImage(ctx, h)
+	if err != nil {
+		return fleet.KeeperContainer{}, err
+	}
+	id, err := h.engine.CreateService(ctx, c.keeperService(h, name, tag))
+	if err != nil {
+		return fleet.KeeperContainer{}, err
+	}
+	if err := h.engine.Start(ctx, id); err != nil {
+		return fleet.KeeperContainer{}, err
+	}
+	return fleet.KeeperContainer{ID: id, Name: name, Version: c.opts.KeeperVersion, State: fleet.StateRunning}, nil
+}

@@ -1,0 +1,100 @@
+package plan_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/evenkeel/evenkeel/reconciler/plan"
+	"github.com/evenkeel/evenkeel/spec"
+)
+
+const webImage = "registry.example.com/shop/web:1"
+
+func TestUnresolved(t *testing.T) {
+	always := func(l *spec.Layer) { l.Pull = spec.PullAlways }
+	cases := []struct {
+		name  string
+		after *spec.Spec
+		want  []plan.ImageRequest
+	}{
+		{"in use already", onHosts(two, web(5)), []plan.ImageRequest{}},
+		{"in use, resolved in each pass", onHosts(two, web(1, always)), []plan.ImageRequest{{Image: webImage, Pull: spec.PullAlways, Hosts: two}}},
+		{"another tag", onHosts(two, web(1, newImage)), []plan.ImageRequest{{Image: "registry.example.com/shop/web:2", Pull: spec.PullMissing, Hosts: two}}},
+		{"another redeploy text", onHosts(two, web(1, func(l *spec.Layer) { l.Redeploy = "x" })), []plan.ImageRequest{{Image: webImage, Pull: spec.PullMissing, Hosts: two}}},
+		{"only where its nodes may be", labelledHost(onHosts(two, web(1, newImage, inZone("a"))), "hn2", "a"), []plan.ImageRequest{
+			{Image: "registry.example.com/shop/web:2", Pull: spec.PullMissing, Hosts: two}, // its node is on hn1 still
+		}},
+		{"written with its digest", onHosts(two, web(1, func(l *spec.Layer) { l.Image = "web@sha256:aa" })), []plan.ImageRequest{}},
+		{"of a layer without nodes", onHosts(two, web(0, newImage)), []plan.ImageRequest{}},
+		{"the keenest counts", onHosts(two, web(1, newImage), testLayer("api", 1, newImage, always)), []plan.ImageRequest{
+			{Image: "registry.example.com/shop/web:2", Pull: spec.PullAlways, Hosts: two},
+		}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			m := newModel(two...)
+			m.settle(onHosts(two, web(1)))
+			require.Equal(t, c.want, plan.Unresolved(plan.Input{Desired: c.after, Observed: m.observe()}))
+		})
+	}
+}
+
+func TestATagThatMovedIsNoChange(t *testing.T) {
+	m := newModel("hn1")
+	m.settle(onHosts(one, web(1)))
+	in := input(onHosts(one, web(2)), m.observe())
+	in.Images = map[string]plan.Image{webImage: {Digest: "registry.example.com/shop/web@sha256:new"}}
+	p := plan.Compute(in)
+	require.Equal(t, []string{"create shop/web/2 on hn1; node >running"}, lines(p))
+	require.Equal(t, digestOf(webImage), operation(p, 2).Container.Image, "the digest in use counts for new nodes too")
+	require.Equal(t, digestOf(webImage), operation(p, 2).Pull)
+}
+
+func TestATagThatIsFollowed(t *testing.T) {
+	m := newModel("hn1")
+	s := onHosts(one, web(1, func(l *spec.Layer) { l.Pull = spec.PullAlways }))
+	m.settle(s)
+	in := input(s, m.observe())
+	in.Images = map[string]plan.Image{webImage: {Digest: "web@sha256:new"}}
+	require.Equal(t, []string{"redeploy shop/web/1 on hn1; image " + digestOf(webImage) + ">web@sha256:new"}, lines(plan.Compute(in)))
+	in.Images = map[string]plan.Image{webImage: {Problem: "registry.example.com: 503"}}
+	require.Empty(t, lines(plan.Compute(in)), "a registry that is down changes nothing")
+}
+
+func TestAnImageThatCannotBeResolved(t *testing.T) {
+	m := newModel("hn1")
+	m.settle(onHosts(one, web(2)))
+	in := input(onHosts(one, web(2, newImage)), m.observe())
+	in.Images = map[string]plan.Image{"registry.example.com/shop/web:2": {Problem: "no such image"}}
+	require.Equal(t, []string{"shop/web/1 no such image", "shop/web/2 no such image"}, lines(plan.Compute(in)))
+}
+
+func TestAnImageThatIsOnlyOnTheHosts(t *testing.T) {
+	m := newModel(two...)
+	s := onHosts(two, web(2))
+	m.pass(onHosts(two))
+	in := input(s, m.observe())
+	in.Images = map[string]plan.Image{webImage: {IDs: map[string]string{"hn1": "sha256:a"}}}
+	p := plan.Compute(in)
+	require.Equal(t, "sha256:a", operation(p, 1).Container.Image)
+	require.Empty(t, operation(p, 1).Pull)
+	require.Equal(t, []plan.Waiting{{Node: 2, Reason: "image " + webImage + " is in no registry and not on hn2: load it there, or push it to a registry"}}, p.Layers[0].Waiting)
+
+	in.Images[webImage].IDs["hn2"] = "sha256:b"
+	m.apply(plan.Compute(in))
+	in.Observed = m.observe()
+	require.Empty(t, plan.Unresolved(in))
+	in.Images = map[string]plan.Image{webImage: {IDs: map[string]string{"hn1": "sha256:c", "hn2": "sha256:c"}}}
+	p = plan.Compute(in)
+	require.NotContains(t, strings.Join(lines(p), ""), "redeploy", "what moved on a host is drift, no change")
+}
+
+func TestNodesOfDifferentDigestsStayAsTheyAre(t *testing.T) {
+	m := newModel("hn1")
+	s := onHosts(one, web(2))
+	m.settle(s)
+	m.node(2).Image = "registry.example.com/shop/web@sha256:other"
+	require.Empty(t, lines(plan.Compute(input(s, m.observe()))))
+}

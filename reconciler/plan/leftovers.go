@@ -1,0 +1,63 @@
+package plan
+
+import "github.com/evenkeel/evenkeel/reconciler/fleet"
+
+// clearAway removes containers that are no node's any more: superseded ones and candidates that aren't
+// wanted. Stopped superseded ones are kept until the layer's rollout has ended, which a pause doesn't do.
+func (w *world) clearAway(l *layer) {
+	rolling := l.pause != nil || l.held
+	used := map[string]bool{}
+	for i := range l.out.Operations {
+		op := &l.out.Operations[i]
+		rolling = rolling || op.Intrusive && op.Kind != Remove
+		for _, in := range []*fleet.Instance{op.Instance, op.Candidate} {
+			if in != nil {
+				used[in.ID] = true
+			}
+		}
+	}
+	waits := map[int]bool{}
+	for _, wait := range l.out.Waiting {
+		waits[wait.Node] = true
+	}
+	for _, n := range l.nodes {
+		if n.seen != nil && n.wait == "" && !(w.pruneRefused && !n.wanted) {
+			w.clearNode(l, n, used, rolling || waits[n.id.Node])
+		}
+	}
+}
+
+func (w *world) clearNode(l *layer, n *node, used map[string]bool, rolling bool) {
+	for i := range n.seen.Instances {
+		in := &n.seen.Instances[i]
+		h := w.byHost[in.Host]
+		if used[in.ID] || h.spec == nil || h.mute != "" || !w.leftover(l, n, i, rolling) {
+			continue
+		}
+		w.plan.Hosts = append(w.plan.Hosts, HostOperation{
+			Host: in.Host, Operation: "remove", What: "container", Name: in.Name, Environment: n.id.Environment, Instance: in,
+		})
+	}
+}
+
+// leftover says whether an instance that no operation uses is to be removed.
+//
+//	the instance              | removed
+//	current                   | only where a create replaces a first one that was never healthy
+//	superseded, running       | at once: it isn't in the names
+//	superseded, stopped       | when the layer's rollout has ended
+//	candidate, as wanted      | where the current one is as wanted too, and no pause holds
+//	candidate, not as wanted  | at once
+func (w *world) leftover(l *layer, n *node, i int, rolling bool) bool {
+	in := &n.seen.Instances[i]
+	switch {
+	case i == n.seen.Current:
+		return n.stale
+	case !n.wanted:
+		return true
+	case i < n.seen.Current:
+		return in.Running() || !rolling
+	}
+	fitting := w.fitting(l, n)
+	return fitting == nil || fitting.ID != in.ID || !rolling
+}

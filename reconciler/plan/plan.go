@@ -1,0 +1,180 @@
+// Package plan decides what would make the observed state match the desired one: pure data in, pure data
+// out, byte-identical for identical input. It knows no network, no clock and no Docker; every operation
+// that it returns says why.
+package plan
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/spec"
+)
+
+// Input is everything that a decision rests on.
+type Input struct {
+	Revision string
+	Desired  *spec.Spec
+	Observed fleet.Observed // also hosts that are no longer in the spec and are known from the keepers' copy
+	// Images are the digests (or, for images that are in no registry, the IDs by host) of the images that
+	// Unresolved named; see there.
+	Images map[string]Image
+	// KeeperVersion is that of the keeper which would be put on hosts; an older one there is replaced.
+	KeeperVersion int
+}
+
+// Image is what a written image stands for.
+type Image struct {
+	// Digest is repo@sha256:…; empty for an image that is only on the hosts.
+	Digest string
+	// IDs are the image's IDs by host, for an image that is only on the hosts.
+	IDs map[string]string
+	// Problem is why the image could not be resolved, for people; its layers' creates wait.
+	Problem string
+}
+
+// Kind is a kind of operation, in the words of the spec's `updatePolicy.operations`.
+type Kind string
+
+// The kinds of operations.
+const (
+	Create   Kind = "create"
+	Start    Kind = "start"
+	Restart  Kind = "restart"
+	Redeploy Kind = "redeploy"
+	Resize   Kind = "resize"
+	Remove   Kind = "remove"
+)
+
+// Plan is all that would be done, sorted.
+type Plan struct {
+	Revision   string          `json:"revision"`
+	HasChanges bool            `json:"hasChanges"`
+	Layers     []Layer         `json:"layers"`
+	Hosts      []HostOperation `json:"hosts"`
+	DNS        []DNSOperation  `json:"dns"`
+	Warnings   []string        `json:"warnings"`
+	// Refused are reasons for which this plan isn't carried out as it is wished: a host that was taken out
+	// of the spec with nodes on it, a prune beyond its share, a host out of reach. Nothing is lost by them; `apply` exits 1.
+	Refused []string `json:"refused,omitempty"`
+
+	// Networks say where each environment's network is on each host that has or gets nodes of it.
+	Networks []EnvironmentNetwork `json:"-"`
+	// Records are to be written to keepers without an operation: a restart text that is adopted.
+	Records []RecordWrite `json:"-"`
+}
+
+// Layer is what would be done to one layer.
+type Layer struct {
+	Environment string        `json:"environment"`
+	Layer       string        `json:"layer"`
+	Strategy    spec.Strategy `json:"strategy"`
+	// MinServing is how many nodes serve at least while the operations are carried out.
+	MinServing int `json:"minServing"`
+	// Downtime: there is a moment in which no node serves.
+	Downtime bool `json:"downtime"`
+	// EstimatedDuration is how long the operations take at least: delays, TTLs and minHealthy.
+	EstimatedDuration Duration    `json:"estimatedDuration"`
+	Operations        []Operation `json:"operations"`
+	// Waiting are nodes for which nothing can be done now, and why.
+	Waiting []Waiting `json:"waiting,omitempty"`
+	// Paused is why the layer's intrusive operations are held back; empty: they aren't.
+	Paused string `json:"paused,omitempty"`
+
+	// Removed: the layer is no longer in the spec.
+	Removed bool `json:"-"`
+	// Spec is the layer as wanted; nil when Removed.
+	Spec *spec.Layer `json:"-"`
+}
+
+// ID returns the layer's name in the fleet.
+func (l *Layer) ID() fleet.LayerID { return fleet.LayerID{Environment: l.Environment, Layer: l.Layer} }
+
+// Operation is one change of one node.
+type Operation struct {
+	Node      int         `json:"node"`
+	Kind      Kind        `json:"operation"`
+	Host      string      `json:"host"`
+	FromHost  string      `json:"fromHost"`
+	Intrusive bool        `json:"intrusive"`
+	Causes    []Cause     `json:"causes"`
+	DNS       *Withdrawal `json:"dns,omitempty"`
+	// After are the layers that this create waits for (dependsOn), as long as their nodes don't all run.
+	After []fleet.LayerID `json:"after,omitempty"`
+
+	ID fleet.NodeID `json:"-"`
+	// Instance is the node's current instance; nil for a create.
+	Instance *fleet.Instance `json:"-"`
+	// Candidate is an instance that was prepared earlier, fits, and is used; nil: there is none.
+	Candidate *fleet.Instance `json:"-"`
+	// Container is what is created, unless Candidate is set (create and redeploy).
+	Container *fleet.Container `json:"-"`
+	// Pull is the image reference to pull on Host if it is missing there (create and redeploy).
+	Pull string `json:"-"`
+	// Limits are what a resize sets.
+	Limits fleet.Limits `json:"-"`
+	// Sick: a restart of a node that has been unhealthy for too long. Its failure pauses nothing.
+	Sick bool `json:"-"`
+	// Serving: the node serves now, so the guard holds for it.
+	Serving bool `json:"-"`
+}
+
+// Cause is a field whose wanted value differs from what is.
+type Cause struct {
+	Field string `json:"field"`
+	From  string `json:"from"`
+	To    string `json:"to"`
+}
+
+// Withdrawal lists the records that are gone while the node is touched.
+type Withdrawal struct {
+	Withdraw []string `json:"withdraw"`
+}
+
+// Waiting is a node for which nothing can be done now.
+type Waiting struct {
+	Node   int    `json:"node"`
+	Reason string `json:"reason"`
+}
+
+// HostOperation is a change of something on a host that is no node.
+type HostOperation struct {
+	Host      string `json:"host"`
+	Operation string `json:"operation"` // create, start, remove, connect, replace
+	What      string `json:"what"`      // keeper, network, volume, container
+	Name      string `json:"name"`
+
+	Environment string `json:"-"`
+	// Instance is the leftover container to remove, for what container.
+	Instance *fleet.Instance `json:"-"`
+}
+
+// DNSOperation is a change of an external record.
+type DNSOperation struct {
+	Operation string `json:"operation"`
+	Provider  string `json:"provider"`
+	Record    string `json:"record"`
+}
+
+// EnvironmentNetwork is an environment's part on one host.
+type EnvironmentNetwork struct {
+	Environment string
+	Host        string
+	Subnet      netip.Prefix
+	Gateway     netip.Addr
+	Keeper      netip.Addr   // the keeper's address on it
+	IPRange     netip.Prefix // what Docker may hand out by itself; nothing of ours is in it
+}
+
+// RecordWrite is a record to be written to a host's keeper; a nil Value: to be deleted from it.
+type RecordWrite struct {
+	Host  string
+	Key   string
+	Value any
+}
+
+// Duration is a length of time that is written as text: 1m40s.
+type Duration time.Duration
+
+// MarshalText writes the duration as people write it.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }

@@ -1,0 +1,300 @@
+package plan_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/plan"
+	"github.com/evenkeel/evenkeel/spec"
+)
+
+// halfWay is a layer of three in whose rollout node 3's new container was made and started, the old one
+// stopped, and nothing more done.
+func halfWay(t *testing.T, steps int) (*model, *spec.Spec) {
+	m := newModel("hn1")
+	m.settle(onHosts(one, web(3)))
+	s := onHosts(one, web(3, newImage))
+	p := plan.Compute(input(s, m.observe()))
+	require.Equal(t, 3, p.Layers[0].Operations[0].Node)
+	for _, do := range m.operation(p.Layers[0], p.Layers[0].Operations[0])[:steps] {
+		do()
+	}
+	m.tell(s, p)
+	return m, s
+}
+
+func newImage(l *spec.Layer) { l.Image = "registry.example.com/shop/web:2" }
+
+func operation(p plan.Plan, node int) *plan.Operation {
+	for i := range p.Layers {
+		for j := range p.Layers[i].Operations {
+			if p.Layers[i].Operations[j].Node == node {
+				return &p.Layers[i].Operations[j]
+			}
+		}
+	}
+	return nil
+}
+
+func TestAHalfDoneRolloutGoesOn(t *testing.T) {
+	for steps, name := range []string{"untouched", "prepared", "restart text recorded", "old one stopped", "new one started"} {
+		t.Run(name, func(t *testing.T) {
+			m, s := halfWay(t, steps)
+			p := plan.Compute(input(s, m.observe()))
+			require.Empty(t, p.Hosts, "nothing is cleared away while the rollout lasts")
+			op := operation(p, 3)
+			require.Equal(t, plan.Redeploy, op.Kind)
+			require.Equal(t, steps > 0, op.Candidate != nil)
+			require.Equal(t, steps < 3, op.Serving)
+			require.Equal(t, 1, op.Instance.Generation)
+			_, last := m.settle(s)
+			require.Empty(t, last.Layers)
+			require.Len(t, m.hosts["hn1"].state.Instances, 3, "superseded ones are removed when it has ended")
+		})
+	}
+}
+
+func TestACandidateThatIsNotWantedAnyMoreGoes(t *testing.T) {
+	t.Run("for a newer commit", func(t *testing.T) {
+		m, _ := halfWay(t, 4)
+		p := plan.Compute(input(onHosts(one, web(3, func(l *spec.Layer) { l.Image = "registry.example.com/shop/web:3" })), m.observe()))
+		require.Contains(t, lines(p), "remove container production_shop_web_3_g2 on hn1")
+		require.Equal(t, 3, operation(p, 3).Container.Generation)
+	})
+	t.Run("for the commit before", func(t *testing.T) {
+		m, _ := halfWay(t, 4)
+		p := plan.Compute(input(onHosts(one, web(3)), m.observe()))
+		require.Equal(t, []string{
+			"start shop/web/3 on hn1; state exited>running", "remove container production_shop_web_3_g2 on hn1",
+		}, lines(p))
+	})
+}
+
+func TestSupersededContainers(t *testing.T) {
+	m, s := halfWay(t, 5)
+	require.NotContains(t, lines(plan.Compute(input(s, m.observe()))), "remove container production_shop_web_3_g1 on hn1",
+		"a stopped one stays until the rollout has ended")
+	for i := range m.hosts["hn1"].state.Instances {
+		if in := &m.hosts["hn1"].state.Instances[i]; in.Name == "production_shop_web_3_g1" {
+			in.State = fleet.StateRunning
+		}
+	}
+	require.Contains(t, lines(plan.Compute(input(s, m.observe()))), "remove container production_shop_web_3_g1 on hn1",
+		"a running one goes at once")
+}
+
+func TestAFirstContainerThatWasNeverHealthy(t *testing.T) {
+	m := newModel("hn1")
+	s := onHosts(one, web(1))
+	m.settle(onHosts(one))
+	p := plan.Compute(input(s, m.observe()))
+	for _, step := range m.steps(p)[:5] { // all but the record that it is healthy
+		step()
+	}
+	m.tell(s, p)
+	require.Equal(t, fleet.StateRunning, m.node(1).State)
+
+	t.Run("is gated anew", func(t *testing.T) {
+		p := plan.Compute(input(s, m.observe()))
+		op := operation(p, 1)
+		require.Equal(t, plan.Create, op.Kind)
+		require.Equal(t, m.node(1).ID, op.Candidate.ID)
+		require.Nil(t, op.Container)
+	})
+	t.Run("is replaced by a create", func(t *testing.T) {
+		p := plan.Compute(input(onHosts(one, web(1, newImage)), m.observe()))
+		require.Equal(t, []string{
+			"create shop/web/1 on hn1; image registry.example.com/shop/web:1>registry.example.com/shop/web:2",
+			"remove container production_shop_web_1_g1 on hn1",
+		}, lines(p))
+		require.False(t, operation(p, 1).Intrusive)
+	})
+	t.Run("is adopted where the keeper lost its records", func(t *testing.T) {
+		records := m.hosts["hn1"].records
+		defer func() { m.hosts["hn1"].records = records }()
+		m.hosts["hn1"].records = map[string]any{}
+		o := m.observe()
+		o.Hosts[0].Keeper.Zone.Nodes[0].Out = ""
+		p := plan.Compute(input(s, o))
+		require.Empty(t, p.Layers)
+		require.Equal(t, []plan.RecordWrite{
+			{Host: "hn1", Key: "current/shop/web/1", Value: fleet.CurrentRecord{Generation: 1}},
+			{Host: "hn1", Key: "restart/shop/web/1", Value: fleet.RestartRecord{}},
+		}, p.Records)
+	})
+}
+
+func TestPause(t *testing.T) {
+	paused := func(t *testing.T) (*model, *spec.Spec) {
+		m, s := halfWay(t, 4)
+		m.hosts["hn1"].records["pause/shop/web"] = fleet.PauseRecord{Hash: s.Environments[0].Layers[0].LayerHash, Node: 3, Cause: "exit status 1"}
+		return m, s
+	}
+	t.Run("holds intrusive operations back", func(t *testing.T) {
+		m, s := paused(t)
+		p := plan.Compute(input(s, m.observe()))
+		require.True(t, p.HasChanges)
+		require.Equal(t, "node 3 failed: exit status 1", p.Layers[0].Paused)
+		require.Empty(t, p.Layers[0].Operations)
+		require.Len(t, p.Layers[0].Waiting, 3)
+		require.Empty(t, p.Hosts, "the containers of the rollout stay")
+		require.Contains(t, p.Layers[0].Waiting[0].Reason, "exit status 1")
+	})
+	t.Run("lets starts, creates and resizes go on", func(t *testing.T) {
+		m, s := paused(t)
+		m.hosts["hn1"].remove(m.node(1).ID)
+		require.Contains(t, lines(plan.Compute(input(s, m.observe()))), "create shop/web/1 on hn1; node missing>running")
+	})
+	t.Run("lets removals go on", func(t *testing.T) {
+		m, s := paused(t)
+		s.Environments[0].Layers[0].Replicas = 2 // with the hash left as it was
+		require.Contains(t, lines(plan.Compute(input(s, m.observe()))), "remove shop/web/3 on hn1; replicas 3>2")
+	})
+	t.Run("is void when what is written changes", func(t *testing.T) {
+		m, _ := paused(t)
+		p := plan.Compute(input(onHosts(one, web(3, newImage, func(l *spec.Layer) { l.Restart = "again" })), m.observe()))
+		require.Empty(t, p.Layers[0].Paused)
+		require.Equal(t, 3, p.Layers[0].Operations[0].Node)
+		require.Contains(t, p.Records, plan.RecordWrite{Host: "hn1", Key: "pause/shop/web"})
+	})
+	t.Run("is void when the failed node would serve", func(t *testing.T) {
+		m, s := paused(t)
+		m.node(3).Health = fleet.HealthHealthy
+		p := plan.Compute(input(s, m.observe()))
+		require.Empty(t, p.Layers[0].Paused)
+		require.Equal(t, m.node(3).ID, operation(p, 3).Candidate.ID)
+	})
+	t.Run("of a first container isn't tried again", func(t *testing.T) {
+		m := newModel("hn1")
+		m.settle(onHosts(one))
+		s := onHosts(one, web(1))
+		p := plan.Compute(input(s, m.observe()))
+		for _, step := range m.steps(p)[:5] {
+			step()
+		}
+		m.tell(s, p)
+		m.hosts["hn1"].records["pause/shop/web"] = fleet.PauseRecord{Hash: s.Environments[0].Layers[0].LayerHash, Node: 1, Cause: "no answer"}
+		require.Equal(t, []string{"shop/web/1 failed, and is left as it is: no answer"}, lines(plan.Compute(input(s, m.observe()))))
+	})
+}
+
+func TestCreatesWaitForTheLayersTheyDependOn(t *testing.T) {
+	m := newModel("hn1")
+	s := onHosts(one, testLayer("db", 1), web(1, func(l *spec.Layer) { l.DependsOn = []string{"db"} }))
+	p := plan.Compute(input(s, m.observe()))
+	require.Empty(t, p.Layers[0].Operations[0].After)
+	require.Equal(t, []fleet.LayerID{{Environment: "shop", Layer: "db"}}, p.Layers[1].Operations[0].After)
+	m.settle(s)
+	m.hosts["hn1"].remove(m.node(1).ID)
+	p = plan.Compute(input(s, m.observe()))
+	require.Empty(t, p.Layers[0].Operations[0].After, "the database runs")
+}
+
+func TestImpactAndPace(t *testing.T) {
+	simultaneous := func(l *spec.Layer) { l.Update.Strategy = spec.Simultaneous }
+	both := func(l *spec.Layer) { l.Update.MaxUnavailable = 2 }
+	quiet := func(l *spec.Layer) { l.Update.RemoveFromDNS = false }
+	restart := func(l *spec.Layer) { l.Restart = "now" }
+	noDelay := func(l *spec.Layer) {
+		zero := time.Duration(0)
+		l.Update.Operations = map[string]spec.PolicyOverride{"restart": {Delay: &zero}}
+	}
+	cases := []struct {
+		name      string
+		replicas  int
+		after     []func(*spec.Layer)
+		least     int
+		downtime  bool
+		duration  time.Duration
+		withdrawn []int // nodes whose record of the layer's name goes
+	}{
+		{"three, one by one", 3, []func(*spec.Layer){newImage}, 2, false, 3*6*time.Second + 2*30*time.Second, []int{3, 2, 1}},
+		{"three, two at a time", 3, []func(*spec.Layer){newImage, both}, 1, false, 2*6*time.Second + 30*time.Second, []int{3, 2, 1}},
+		{"three at once", 3, []func(*spec.Layer){newImage, simultaneous}, 0, true, 6 * time.Second, []int{3, 2}},
+		{"a single one", 1, []func(*spec.Layer){newImage}, 0, true, 5 * time.Second, nil},
+		{"without withdrawal", 3, []func(*spec.Layer){newImage, quiet}, 2, false, 3*5*time.Second + 2*30*time.Second, nil},
+		{"a kind of its own pace", 3, []func(*spec.Layer){restart, noDelay}, 2, false, 3 * 6 * time.Second, []int{3, 2, 1}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			m := newModel("hn1")
+			m.settle(onHosts(one, web(c.replicas)))
+			l := plan.Compute(input(onHosts(one, web(c.replicas, c.after...)), m.observe())).Layers[0]
+			require.Equal(t, c.least, l.MinServing)
+			require.Equal(t, c.downtime, l.Downtime)
+			require.Equal(t, c.duration.String(), time.Duration(l.EstimatedDuration).String())
+			var withdrawn []int
+			for _, op := range l.Operations {
+				if op.DNS != nil {
+					require.Equal(t, []string{"web.shop.internal A " + op.Instance.Address.String()}, op.DNS.Withdraw)
+					withdrawn = append(withdrawn, op.Node)
+				}
+			}
+			require.Equal(t, c.withdrawn, withdrawn)
+		})
+	}
+}
+
+func TestARemovedNodeLosesItsOwnNameToo(t *testing.T) {
+	m := newModel("hn1")
+	m.settle(onHosts(one, web(2)))
+	op := operation(plan.Compute(input(onHosts(one, web(1)), m.observe())), 2)
+	address := op.Instance.Address.String()
+	require.Equal(t, []string{"node2.web.shop.internal A " + address, "web.shop.internal A " + address}, op.DNS.Withdraw)
+}
+
+func TestTheOnlyNodeInAKeepersViewIsNotWithdrawn(t *testing.T) {
+	m := newModel("hn1", "hn2")
+	m.settle(onHosts(two, web(2)))
+	p := plan.Compute(input(onHosts(two, web(2, newImage)), m.observe()))
+	for _, op := range p.Layers[0].Operations {
+		require.Nil(t, op.DNS)
+	}
+	require.Equal(t, 1, p.Layers[0].MinServing)
+	require.False(t, p.Layers[0].Downtime)
+	require.Equal(t, []string{
+		"shop/web is on 2 hosts: with network.driver bridge each of them answers with its own nodes only",
+		"shop/web/1 is not withdrawn from the names on hn1 while it is touched: no other node of its layer would be left in them there",
+		"shop/web/2 is not withdrawn from the names on hn2 while it is touched: no other node of its layer would be left in them there",
+	}, p.Warnings)
+}
+
+func TestOrderGoesFromTheHighestToTheLowest(t *testing.T) {
+	ordered := plan.Order([]plan.Operation{{Node: 1, Serving: true}, {Node: 3, Serving: true}, {Node: 2}, {Node: 4}})
+	var nodes []int
+	for _, op := range ordered {
+		nodes = append(nodes, op.Node)
+	}
+	require.Equal(t, []int{4, 2, 3, 1}, nodes)
+}
+
+func TestAMoveGoesWhereItWasPrepared(t *testing.T) {
+	three := []string{"hn1", "hn2", "hn3"}
+	m := newModel(three...)
+	m.settle(onHosts(three, web(1)))
+	moved := func(layers ...spec.Layer) *spec.Spec {
+		return labelledHost(labelledHost(onHosts(three, layers...), "hn2", "a"), "hn3", "a")
+	}
+	s := moved(web(1, inZone("a")))
+	p := plan.Compute(input(s, m.observe()))
+	require.Equal(t, "hn2", operation(p, 1).Host)
+	for _, step := range m.steps(p)[:3] { // the network, the keeper's part in it, the new container
+		step()
+	}
+	require.Equal(t, "hn2", m.node(1).Host)
+	// Meanwhile hn2 gets more to carry, so that hn3 would be the better place by now.
+	m.hosts["hn2"].state.Instances = append(m.hosts["hn2"].state.Instances, fleet.Instance{
+		NodeID: fleet.NodeID{Environment: "shop", Layer: "api", Node: 1}, Host: "hn2", Generation: 1, ID: "api", Name: "api",
+		State: fleet.StateRunning, StartedAt: start,
+	})
+	p = plan.Compute(input(s, m.observe()))
+	for _, l := range p.Layers {
+		if l.Layer == "web" {
+			require.Equal(t, "hn2", l.Operations[0].Host)
+			require.Equal(t, m.node(1).ID, l.Operations[0].Candidate.ID)
+		}
+	}
+}

@@ -1,0 +1,47 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/evenkeel/evenkeel/spec"
+)
+
+// warnAboutHosts says which hosts are out of reach, and what is on hosts that isn't ours.
+func (w *world) warnAboutHosts() {
+	for _, h := range w.hosts {
+		if h.spec != nil && !h.up() {
+			w.refuse(fmt.Sprintf("%s doesn't answer (%s): what is on it stays as it is", h.name, h.problem()))
+		}
+		if !h.up() {
+			continue
+		}
+		var others []string
+		for name := range h.state.OtherFleets {
+			others = append(others, name)
+		}
+		slices.Sort(others)
+		for _, name := range others {
+			w.warn(fmt.Sprintf("%s carries %d containers of fleet %q: they are left alone (a renamed fleet looks like this: name it back)", h.name, h.state.OtherFleets[name], name))
+		}
+	}
+	if w.fleet.Network.Driver == spec.NetworkBridge && len(w.fleet.Hosts) > 1 {
+		w.warnAboutBridge()
+	}
+}
+
+// warnAboutBridge names the layers over several hosts: with the bridge driver each keeper answers with the
+// nodes of its own host only.
+func (w *world) warnAboutBridge() {
+	for _, l := range w.layers {
+		hosts := map[string]bool{}
+		for _, n := range l.nodes {
+			if n.wanted && n.place.Host != "" {
+				hosts[n.place.Host] = true
+			}
+		}
+		if len(hosts) > 1 {
+			w.warn(fmt.Sprintf("%s is on %d hosts: with network.driver bridge each of them answers with its own nodes only", l.id, len(hosts)))
+		}
+	}
+}

@@ -1,0 +1,222 @@
+package reconciler
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/plan"
+	"github.com/evenkeel/evenkeel/spec"
+)
+
+// Status reads the fleet once and says what is.
+func (c *Controller) Status(ctx context.Context) (Status, error) {
+	if _, err := c.Fetch(ctx); err != nil {
+		return Status{}, err
+	}
+	ctx, end := c.aside(ctx)
+	defer end()
+	c.observeAll(ctx)
+	c.openGone(ctx)
+	c.computeWhole(ctx)
+	return c.Current(), ctx.Err()
+}
+
+// CurrentPlan is the newest plan of a run.
+func (c *Controller) CurrentPlan() plan.Plan {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.plan
+}
+
+// Ready says why a run has not taken up its work yet; empty: it has.
+func (c *Controller) Ready() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.desired == nil && c.refused != "":
+		return "no valid revision yet: " + c.refused
+	case c.desired == nil:
+		return "no revision has been read yet"
+	case c.waiting != "":
+		return c.waiting
+	case !c.offered:
+		return "the first pass has not begun yet"
+	}
+	return ""
+}
+
+// Current says what is, from what was last seen.
+func (c *Controller) Current() Status {
+	observed := c.observed()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := Status{
+		Revision: c.revision, Time: time.Now(), Refused: c.refused, Waiting: c.waiting,
+		Hosts: []HostStatus{}, Environments: []EnvironmentStatus{}, Problems: []string{},
+	}
+	if c.desired == nil {
+		return s
+	}
+	s.Fleet = c.desired.Fleet.Name
+	nodes := fleet.Nodes(observed)
+	for i := range observed.Hosts {
+		s.Hosts = append(s.Hosts, c.hostStatus(&observed.Hosts[i], nodes))
+	}
+	s.Environments = c.environmentStatuses(observed, nodes)
+	s.Problems = append(append(s.Problems, c.plan.Refused...), hostProblems(s.Hosts)...)
+	// Before the first plan of a revision nothing is known of what it asks for.
+	planned := c.plan.Revision == c.revision
+	s.Converged = planned && !c.lacking(s.Environments) && !c.plan.HasChanges && len(s.Problems) == 0 && s.Refused == "" && s.Waiting == ""
+	return s
+}
+
+func hostProblems(hosts []HostStatus) []string {
+	var problems []string
+	for _, h := range hosts {
+		if h.Problem != "" {
+			problems = append(problems, fmt.Sprintf("host %s: %s", h.Name, h.Problem))
+		}
+	}
+	return problems
+}
+
+// hostStatus is one host's line. c.mu is held, as below.
+func (c *Controller) hostStatus(st *fleet.HostState, nodes []fleet.Node) HostStatus {
+	s := HostStatus{Name: st.Name, Reachable: st.Reachable, Problem: st.Problem, Engine: st.Engine}
+	if st.Keeper != nil {
+		s.Keeper, s.Lease = st.Keeper.Version, st.Keeper.Lease
+	}
+	if st.Reachable {
+		s.Problem = cmp.Or(st.Problem, st.KeeperProblem)
+	}
+	want := c.desired.Fleet.Host(st.Name)
+	if want != nil {
+		s.Address, s.State = want.Address, want.State
+		s.Capacity = capacity(want, st.Engine)
+	}
+	for i := range nodes {
+		in := nodes[i].CurrentInstance()
+		if in == nil || in.Host != st.Name {
+			continue
+		}
+		s.Nodes++
+		if l := c.layer(in.LayerID()); l != nil {
+			s.Reserved.Memory += l.Reserved.Memory
+			s.Reserved.CPU += l.Reserved.CPU
+		}
+	}
+	return s
+}
+
+// capacity is the room that a host offers: as written, else what the engine has less what is kept back.
+func capacity(h *spec.Host, e fleet.Engine) spec.Resources {
+	r := h.Capacity
+	if r.Memory == 0 {
+		r.Memory = max(0, e.Memory-h.Reserve.Memory)
+	}
+	if r.CPU == 0 {
+		r.CPU = max(0, spec.MilliCPU(e.CPUs*1000)-h.Reserve.CPU)
+	}
+	return r
+}
+
+func (c *Controller) environmentStatuses(observed fleet.Observed, nodes []fleet.Node) []EnvironmentStatus {
+	byEnvironment := map[string]map[string]*LayerStatus{}
+	layer := func(l fleet.LayerID) *LayerStatus {
+		if byEnvironment[l.Environment] == nil {
+			byEnvironment[l.Environment] = map[string]*LayerStatus{}
+		}
+		s := byEnvironment[l.Environment][l.Layer]
+		if s == nil {
+			s = &LayerStatus{Name: l.Layer, Nodes: []NodeStatus{}}
+			byEnvironment[l.Environment][l.Layer] = s
+		}
+		return s
+	}
+	for _, e := range c.desired.Environments {
+		for i := range e.Layers {
+			s := layer(fleet.LayerID{Environment: e.Name, Layer: e.Layers[i].Name})
+			s.Image, s.Wanted = e.Layers[i].Image, e.Layers[i].Replicas
+		}
+	}
+	for i := range c.plan.Layers {
+		layer(c.plan.Layers[i].ID()).Paused = c.plan.Layers[i].Paused
+	}
+	for i := range nodes {
+		s := layer(nodes[i].LayerID())
+		n := c.nodeStatus(observed, &nodes[i])
+		if n.Serving {
+			s.Serving++
+		}
+		s.Nodes = append(s.Nodes, n)
+	}
+	for i := range c.plan.Layers {
+		layer(c.plan.Layers[i].ID()).addWaiting(c.plan.Layers[i].Waiting)
+	}
+	return sorted(byEnvironment)
+}
+
+// addWaiting gives nodes that don't exist, and for which nothing can be done now, a row of their own.
+func (l *LayerStatus) addWaiting(waiting []plan.Waiting) {
+	for _, w := range waiting {
+		if !slices.ContainsFunc(l.Nodes, func(n NodeStatus) bool { return n.Node == w.Node }) {
+			l.Nodes = append(l.Nodes, NodeStatus{Node: w.Node, Reason: w.Reason})
+		}
+	}
+	slices.SortStableFunc(l.Nodes, func(a, b NodeStatus) int { return cmp.Compare(a.Node, b.Node) })
+}
+
+// lacking says whether a layer that this controller looks after has fewer serving nodes than are wanted.
+func (c *Controller) lacking(environments []EnvironmentStatus) bool {
+	for _, e := range environments {
+		if c.opts.Only != "" && e.Name != c.opts.Only {
+			continue
+		}
+		if slices.ContainsFunc(e.Layers, func(l LayerStatus) bool { return l.Serving < l.Wanted }) {
+			return true
+		}
+	}
+	return false
+}
+
+func sorted(byEnvironment map[string]map[string]*LayerStatus) []EnvironmentStatus {
+	list := []EnvironmentStatus{}
+	for name, layers := range byEnvironment {
+		e := EnvironmentStatus{Name: name, Layers: []LayerStatus{}}
+		for _, l := range layers {
+			e.Layers = append(e.Layers, *l)
+		}
+		slices.SortFunc(e.Layers, func(a, b LayerStatus) int { return compare(a.Name, b.Name) })
+		list = append(list, e)
+	}
+	slices.SortFunc(list, func(a, b EnvironmentStatus) int { return compare(a.Name, b.Name) })
+	return list
+}
+
+func (c *Controller) nodeStatus(observed fleet.Observed, n *fleet.Node) NodeStatus {
+	reason := fleet.Serving(observed, n)
+	s := NodeStatus{Node: n.Node, Serving: reason == "", Reason: reason}
+	in := n.CurrentInstance()
+	if in == nil && len(n.Instances) > 0 {
+		in = &n.Instances[len(n.Instances)-1]
+	}
+	if in == nil {
+		return s
+	}
+	s.Host, s.State, s.Generation = in.Host, in.State, in.Generation
+	s.Image, s.Revision, s.Since = in.Image, in.Revision, in.StartedAt
+	if in.Address.IsValid() {
+		s.Address = in.Address.String()
+	}
+	if l := c.layer(n.LayerID()); l != nil {
+		s.UpToDate = in.Spec == l.Hash
+	}
+	for _, p := range in.Published {
+		s.Ports = append(s.Ports, fmt.Sprintf("%d/%s -> %d", p.Port, p.Protocol, p.HostPort))
+	}
+	return s
+}

@@ -1,0 +1,208 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/plan"
+)
+
+// step is one operation of one node, being carried out.
+type step struct {
+	*Worker
+	l     plan.Layer
+	op    plan.Operation
+	o     *overtaking
+	begun time.Time
+	made  string // the container that was created on the way
+	// withdrawn: the node has left its layer's names and gets them back, whatever happens.
+	withdrawn bool
+	// changed: the operation has begun to change the node.
+	changed bool
+}
+
+// carryOut takes one node through its operation. Whatever becomes of it, a node that is left healthy has
+// its names back.
+func (w *Worker) carryOut(l plan.Layer, op plan.Operation, o *overtaking) error {
+	s := &step{Worker: w, l: l, op: op, o: o, begun: time.Now()}
+	err := s.run()
+	switch {
+	case err == nil:
+		w.succeed(l, op, s.begun)
+	case untouched(err) && !s.changed:
+		w.fail(l, op, PhaseGivenUp, err, "")
+	default:
+		s.failed(err)
+	}
+	return err
+}
+
+func (s *step) run() error {
+	switch s.op.Kind {
+	case plan.Create:
+		return s.create()
+	case plan.Start:
+		return s.start()
+	case plan.Resize:
+		return s.resize()
+	}
+	if err := s.withdraw(); err != nil {
+		return s.back(err)
+	}
+	err := s.operate()
+	if err != nil && !s.changed {
+		return s.back(err)
+	}
+	if err != nil || s.op.Kind == plan.Remove {
+		return err
+	}
+	return s.restore()
+}
+
+// slot waits for the turn of a node that isn't touched yet. The wait is given up as every other is.
+func (s *step) slot(host string) (release func(), err error) {
+	c := s.world.Slots.of(host)
+	select {
+	case c <- struct{}{}:
+		return sync.OnceFunc(func() { <-c }), nil
+	case <-s.o.c:
+		return nil, ErrOvertaken
+	case <-s.stop:
+		return nil, ErrInterrupted
+	case <-s.ctx.Done():
+		return nil, context.Cause(s.ctx)
+	}
+}
+
+// back gives an untouched node its names again.
+func (s *step) back(err error) error {
+	if !s.withdrawn || s.ctx.Err() != nil {
+		return err
+	}
+	if e := s.world.Names.Restore(s.ctx, s.op.ID); e != nil {
+		return fmt.Errorf("%w; giving it its names back: %w", err, e)
+	}
+	s.withdrawn = false
+	return err
+}
+
+// withdraw takes the node out of the names and waits until nobody is sent to it any more.
+func (s *step) withdraw() error {
+	p := policy(s.l, s.op)
+	if !p.RemoveFromDNS || !s.op.Intrusive {
+		return s.givenUp(s.o)
+	}
+	s.say(Progress{Phase: PhaseWithdraw})
+	s.withdrawn = true
+	ctx, end := s.unlessGivenUp()
+	done, err := s.world.Names.Withdraw(ctx, s.op.ID, string(s.op.Kind))
+	end()
+	if err != nil {
+		return fmt.Errorf("taking %s out of its names: %w (it was not touched)", s.op.ID, err)
+	}
+	if s.op.DNS == nil || len(s.op.DNS.Withdraw) == 0 {
+		return s.givenUp(s.o)
+	}
+	msg := ""
+	if len(done.Stale) > 0 {
+		msg = fmt.Sprintf("the keepers on %v are out of reach: names there may be stale", done.Stale)
+	}
+	s.say(Progress{Phase: PhaseDrain, Wait: plan.Duration(done.TTL), Message: msg})
+	if err := s.wait(done.TTL, s.o); err != nil {
+		return err
+	}
+	return s.drain(p.DrainTimeout)
+}
+
+// unlessGivenUp is a context that ends when the node, which is untouched, is given up.
+func (s *step) unlessGivenUp() (ctx context.Context, end func()) {
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	s.crew.Go(func() {
+		select {
+		case <-s.o.c:
+			cancel(ErrOvertaken)
+		case <-s.stop:
+			cancel(ErrInterrupted)
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() { cancel(nil) }
+}
+
+// drain lets open connections end. What can't be looked at doesn't hold the rollout up.
+func (s *step) drain(timeout time.Duration) error {
+	if s.op.Instance == nil || !s.op.Instance.Running() || timeout <= 0 {
+		return s.givenUp(s.o)
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	type result struct {
+		left int
+		err  error
+	}
+	c := make(chan result, 1)
+	s.crew.Go(func() {
+		left, err := s.world.Names.Drain(ctx, *s.op.Instance, s.ports(), timeout)
+		c <- result{left, err}
+	})
+	select {
+	case r := <-c:
+		if r.err != nil {
+			s.say(Progress{Phase: PhaseDrain, Message: "open connections can't be seen: " + r.err.Error()})
+			return s.wait(timeout, s.o)
+		}
+		if r.left > 0 {
+			s.say(Progress{Phase: PhaseDrain, Message: fmt.Sprintf("%d connections still open after %s", r.left, timeout)})
+		}
+		return s.givenUp(s.o)
+	case <-s.o.c:
+		return ErrOvertaken
+	case <-s.stop:
+		return ErrInterrupted
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
+}
+
+func (s *step) ports() []uint16 {
+	var ports []uint16
+	if s.l.Spec != nil {
+		for _, p := range s.l.Spec.Ports {
+			if p.Protocol == "tcp" {
+				ports = append(ports, p.Port)
+			}
+		}
+	}
+	return ports
+}
+
+// restore gives the names back.
+func (s *step) restore() error {
+	s.say(Progress{Phase: PhaseRestore})
+	if err := s.world.Names.Restore(s.ctx, s.op.ID); err != nil {
+		return fmt.Errorf("giving %s its names back: %w (the next pass tries again)", s.op.ID, err)
+	}
+	s.withdrawn = false
+	return nil
+}
+
+func (s *step) say(p Progress) { s.report(s.l, s.op, p) }
+
+// engine is asked for before every write, since the lease has to be ours then.
+func (s *step) engine(host string) (Engine, error) { return s.world.Hosts.Engine(host) }
+
+// saw looks at an instance after a change.
+func (s *step) saw(host, id string) (fleet.Instance, error) {
+	e, err := s.engine(host)
+	if err != nil {
+		return fleet.Instance{}, err
+	}
+	in, err := e.Inspect(s.ctx, id)
+	if err == nil {
+		s.world.Hosts.Saw(in)
+	}
+	return in, err
+}

@@ -1,0 +1,45 @@
+package rollout
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/evenkeel/evenkeel/reconciler/plan"
+	"github.com/evenkeel/evenkeel/spec"
+)
+
+func TestGuard(t *testing.T) {
+	layer := plan.Layer{Spec: &spec.Layer{Update: spec.UpdatePolicy{MaxUnavailable: 1}}}
+	two := plan.Layer{Spec: &spec.Layer{Update: spec.UpdatePolicy{MaxUnavailable: 2}}}
+	tests := []struct {
+		name    string
+		layer   plan.Layer
+		serving map[int]bool
+		busy    map[int]bool
+		node    int
+		gentle  bool
+		want    string
+	}{
+		{"one node has no guard", layer, map[int]bool{1: true}, nil, 1, false, ""},
+		{"a node that doesn't serve has none", layer, map[int]bool{1: false, 2: false}, nil, 1, false, ""},
+		{"another serves", layer, map[int]bool{1: true, 2: true}, nil, 1, false, ""},
+		{"the only one that serves waits", layer, map[int]bool{1: true, 2: false}, nil, 1, false, "only one"},
+		{"too many would be down", layer, map[int]bool{1: true, 2: true, 3: false}, nil, 1, false, "2 of 3"},
+		{"a node at hand counts as down", layer, map[int]bool{1: true, 2: true, 3: true}, map[int]bool{3: true}, 1, false, "2 of 3"},
+		{"two may be down", two, map[int]bool{1: true, 2: true, 3: false}, nil, 1, false, ""},
+		{"two may be down, but never the last", two, map[int]bool{1: true, 2: false}, nil, 1, false, "only one"},
+		{"a removed layer has none", plan.Layer{Removed: true}, map[int]bool{1: true, 2: false}, nil, 1, false, ""},
+		{"what interrupts nothing has none", layer, map[int]bool{1: true, 2: false}, nil, 1, true, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := guard(View{Plan: test.layer, Serving: test.serving}, plan.Operation{Node: test.node, Intrusive: !test.gentle}, test.busy)
+			if test.want == "" {
+				require.Empty(t, got)
+				return
+			}
+			require.Contains(t, got, test.want)
+		})
+	}
+}

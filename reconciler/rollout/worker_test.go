@@ -1,0 +1,249 @@
+package rollout
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/plan"
+	"github.com/evenkeel/evenkeel/spec"
+)
+
+func policyOf(strategy spec.Strategy) spec.UpdatePolicy {
+	return spec.UpdatePolicy{
+		Strategy: strategy, Delay: 30 * time.Second, RemoveFromDNS: true, MaxUnavailable: 1, DrainTimeout: time.Second,
+		HealthTimeout: time.Minute, MinHealthy: 5 * time.Second, FailureAction: spec.FailurePause,
+	}
+}
+
+func TestSequentialTakesOneNodeAtATimeFromTheHighest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(3, policyOf(spec.Sequential))
+		m.want(2, "h2")
+		m.carry(t, nil).Wait()
+		require.Empty(t, m.plan().Operations)
+		require.Equal(t, 2, m.least)
+		require.Less(t, m.changed[3], m.changed[2])
+		// TTL, stop, start and minHealthy of the node before, then the delay, then the node's own TTL and stop.
+		require.GreaterOrEqual(t, m.changed[2]-m.changed[3], 36*time.Second)
+		require.Less(t, m.changed[2]-m.changed[3], 38*time.Second)
+		require.Less(t, time.Since(m.begun), 83*time.Second, "no delay after the last")
+	})
+}
+
+func TestSimultaneousWaitsForNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(3, policyOf(spec.Simultaneous))
+		m.want(2, "h2")
+		m.carry(t, nil).Wait()
+		require.Empty(t, m.plan().Operations)
+		require.Less(t, time.Since(m.begun), 8*time.Second)
+	})
+}
+
+func TestFailureActions(t *testing.T) {
+	tests := []struct {
+		name   string
+		action spec.FailureAction
+		left   int
+		paused bool
+	}{
+		{"pause leaves the rest untouched", spec.FailurePause, 3, true},
+		// Node 3 stays down, so the guard holds the others back.
+		{"continue goes on as far as the guard lets it", spec.FailureContinue, 3, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := policyOf(spec.Sequential)
+				p.FailureAction = test.action
+				m := newModel(3, p)
+				m.broken[3] = true
+				m.want(2, "h2")
+				w := m.carry(t, nil)
+				w.Wait()
+				require.Len(t, m.plan().Operations, test.left)
+				require.Equal(t, 2, m.least)
+				require.Equal(t, test.paused, m.paused != nil)
+				failed := w.Failed()
+				require.NotEmpty(t, failed)
+				require.Contains(t, failed[0].Error, "503")
+				require.Contains(t, failed[0].Message, "panic", "the last log lines are told")
+			})
+		})
+	}
+}
+
+func TestContinueGoesPastAFailureThatTheGuardAllows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := policyOf(spec.Sequential)
+		p.FailureAction, p.MaxUnavailable = spec.FailureContinue, 2
+		m := newModel(4, p)
+		m.broken[4] = true
+		m.want(2, "h2")
+		m.carry(t, nil).Wait()
+		require.Len(t, m.plan().Operations, 1, "only the broken one is left")
+		require.GreaterOrEqual(t, m.least, 2)
+	})
+}
+
+func TestAPauseIsVoidWithANewHash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(3, policyOf(spec.Sequential))
+		m.broken[3] = true
+		m.want(2, "h2")
+		w := m.carry(t, nil)
+		w.Wait()
+		m.broken[3] = false
+		m.want(3, "h3")
+		w.Offer(m.plan(), func(plan.Operation) bool { return true })
+		w.Wait()
+		require.Empty(t, m.plan().Operations)
+	})
+}
+
+func TestAFailureThatWasMadeGoodIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(3, policyOf(spec.Sequential))
+		m.broken[3] = true
+		m.want(2, "h2")
+		w := m.carry(t, nil)
+		w.Wait()
+		require.NotEmpty(t, w.Failed())
+		delete(m.broken, 3)
+		m.want(3, "h3")
+		w.Offer(m.plan(), always)
+		w.Wait()
+		require.Empty(t, m.plan().Operations)
+		require.Empty(t, w.Failed())
+	})
+}
+
+func TestNotConfirmedIsNotTouched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(3, policyOf(spec.Sequential))
+		m.withdraw = errors.New("the keeper says no")
+		m.want(2, "h2")
+		w := m.carry(t, nil)
+		w.Wait()
+		require.Empty(t, m.changed)
+		require.Empty(t, m.out, "it has its names back")
+		require.Contains(t, w.Failed()[0].Error, "was not touched")
+		require.Nil(t, m.paused, "an untouched node pauses nothing")
+	})
+}
+
+func TestStopFinishesTheNodeAtHand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(3, policyOf(spec.Sequential))
+		m.want(2, "h2")
+		stop := make(chan struct{})
+		w := m.carry(t, stop)
+		time.Sleep(2 * time.Second) // node 3 is at its gate
+		close(stop)
+		w.Wait()
+		require.Equal(t, 2, m.current[3])
+		require.Equal(t, 1, m.current[2])
+		require.Empty(t, m.out)
+		require.Less(t, time.Since(m.begun), 10*time.Second)
+	})
+}
+
+func TestStopGivesAnUntouchedNodeItsNamesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(3, policyOf(spec.Sequential))
+		m.want(2, "h2")
+		stop := make(chan struct{})
+		w := m.carry(t, stop)
+		time.Sleep(500 * time.Millisecond) // the TTL passes
+		close(stop)
+		w.Wait()
+		require.Empty(t, m.changed)
+		require.Empty(t, m.out)
+	})
+}
+
+func TestAWithdrawalThatNobodyConfirmsIsGivenUp(t *testing.T) {
+	for how, giveUp := range map[string]func(*model, *Worker, chan struct{}){
+		"stopped":   func(_ *model, _ *Worker, stop chan struct{}) { close(stop) },
+		"overtaken": func(m *model, w *Worker, _ chan struct{}) { m.want(1, "h1"); w.Offer(m.plan(), always) },
+	} {
+		t.Run(how, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newModel(3, policyOf(spec.Sequential))
+				m.silent = true
+				m.want(2, "h2")
+				stop := make(chan struct{})
+				w := m.carry(t, stop)
+				time.Sleep(time.Second)
+				giveUp(m, w, stop)
+				w.Wait()
+				require.Equal(t, time.Second, time.Since(m.begun), "at once")
+				require.Empty(t, m.changed)
+				require.Empty(t, m.out)
+			})
+		})
+	}
+}
+
+func always(plan.Operation) bool { return true }
+
+func TestANewerRevisionOvertakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(3, policyOf(spec.Sequential))
+		m.want(2, "h2")
+		w := m.carry(t, nil)
+		time.Sleep(10 * time.Second) // node 3 is done, its delay runs
+		m.want(3, "h3")
+		w.Offer(m.plan(), func(plan.Operation) bool { return true })
+		w.Wait()
+		require.Empty(t, m.plan().Operations)
+		for node, generation := range m.current {
+			require.Equal(t, 3, generation, "node %d", node)
+		}
+		require.Equal(t, fleet.StateCreated, m.instances["1-g2"].State, "what wasn't touched goes straight to the newest")
+		require.Equal(t, 2, m.least)
+	})
+}
+
+func TestSlotsOutliveADoubleRelease(t *testing.T) {
+	s := NewSlots()
+	release, err := s.Take(t.Context(), "h1")
+	require.NoError(t, err)
+	for range perHost - 1 {
+		_, err := s.Take(t.Context(), "h1")
+		require.NoError(t, err)
+	}
+	release()
+	release()
+	_, err = s.Take(t.Context(), "h1")
+	require.NoError(t, err)
+}
+
+// TestGuardHolds: whatever breaks, never fewer nodes serve than the policy allows.
+func TestGuardHolds(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		replicas := rapid.IntRange(2, 7).Draw(r, "replicas")
+		p := policyOf(spec.Sequential)
+		p.MaxUnavailable = rapid.IntRange(1, 4).Draw(r, "maxUnavailable")
+		p.FailureAction = rapid.SampledFrom([]spec.FailureAction{spec.FailurePause, spec.FailureContinue}).Draw(r, "action")
+		broken := rapid.SliceOfDistinct(rapid.IntRange(1, replicas), func(n int) int { return n }).Draw(r, "broken")
+		synctest.Test(t, func(t *testing.T) {
+			m := newModel(replicas, p)
+			for _, n := range broken {
+				m.broken[n] = true
+			}
+			m.want(2, "h2")
+			m.carry(t, nil).Wait()
+			require.GreaterOrEqual(t, m.least, max(1, replicas-p.MaxUnavailable))
+			if len(broken) == 0 {
+				require.Empty(t, m.plan().Operations)
+			}
+		})
+	})
+}

@@ -1,0 +1,183 @@
+package zone_test
+
+import (
+	"encoding/json"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/plan"
+	"github.com/evenkeel/evenkeel/reconciler/zone"
+	"github.com/evenkeel/evenkeel/spec"
+)
+
+var (
+	subnet = netip.MustParsePrefix("10.112.0.0/22")
+	begun  = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+)
+
+func desired(layers ...spec.Layer) *spec.Spec {
+	s := &spec.Spec{Fleet: spec.Fleet{
+		Name: "production", Cloudlet: spec.Resources{Memory: 128 << 20, CPU: 200},
+		Hosts:    []spec.Host{{Name: "hn1", Endpoint: "tcp://10.0.0.11:2375", Address: "10.0.0.11"}, {Name: "hn2", Endpoint: "tcp://10.0.0.12:2375", Address: "10.0.0.12"}},
+		Network:  spec.Network{Driver: spec.NetworkBridge, Pool: netip.MustParsePrefix("10.112.0.0/12")},
+		Internal: spec.InternalDNS{Zone: "internal", TTL: time.Second},
+	}}
+	if layers != nil {
+		s.Environments = []spec.Environment{{Name: "shop", Layers: layers}}
+	}
+	return s
+}
+
+func layer(name string, change ...func(*spec.Layer)) spec.Layer {
+	l := spec.Layer{Name: name, Replicas: 2, Reserved: spec.Resources{Memory: 1, CPU: 2}, Ports: []spec.Port{
+		{Name: "dns", Port: 53, Protocol: spec.UDP}, {Name: "http", Port: 8080, Protocol: spec.TCP},
+	}}
+	for _, f := range change {
+		f(&l)
+	}
+	return l
+}
+
+func instance(host, layer string, node, generation int, change ...func(*fleet.Instance)) fleet.Instance {
+	in := fleet.Instance{
+		NodeID: fleet.NodeID{Environment: "shop", Layer: layer, Node: node}, Host: host, Generation: generation,
+		ID: host + layer + string(rune('0'+node)) + string(rune('a'+generation)), State: fleet.StateRunning, StartedAt: begun,
+		Address: netip.AddrFrom4([4]byte{10, 112, 2, byte(10*node + generation)}),
+	}
+	for _, f := range change {
+		f(&in)
+	}
+	return in
+}
+
+func state(s fleet.State) func(*fleet.Instance) {
+	return func(in *fleet.Instance) {
+		in.State = s
+		if s == fleet.StateCreated {
+			in.StartedAt = time.Time{}
+		}
+	}
+}
+func health(h fleet.Health) func(*fleet.Instance) { return func(in *fleet.Instance) { in.Health = h } }
+
+func current(t require.TestingT, layer string, node, generation int) fleet.Record {
+	return record(t, fleet.CurrentKey(fleet.NodeID{Environment: "shop", Layer: layer, Node: node}), fleet.CurrentRecord{Generation: generation})
+}
+
+func record(t require.TestingT, key string, v any) fleet.Record {
+	raw, err := json.Marshal(v)
+	require.NoError(t, err)
+	return fleet.Record{Key: key, Value: raw}
+}
+
+// observed is hn1, with its keeper's records, and an empty hn2.
+func observed(records []fleet.Record, instances ...fleet.Instance) fleet.Observed {
+	return fleet.Observed{Hosts: []fleet.HostState{
+		{Name: "hn1", Reachable: true, Instances: instances, Keeper: &fleet.KeeperState{Records: records}},
+		{Name: "hn2", Reachable: true},
+	}}
+}
+
+func networks() []plan.EnvironmentNetwork {
+	return []plan.EnvironmentNetwork{{Environment: "shop", Host: "hn1", Subnet: subnet, Keeper: netip.MustParseAddr("10.112.1.1")}}
+}
+
+func nobody(fleet.NodeID) string { return "" }
+
+func TestNodes(t *testing.T) {
+	http := func(l *spec.Layer) {
+		l.HealthCheck = &spec.HealthCheck{HTTP: &spec.HTTPCheck{Port: "http", Path: "/healthz"}, Interval: 5 * time.Second, Timeout: time.Second, Retries: 3}
+	}
+	exec := func(l *spec.Layer) { l.HealthCheck = &spec.HealthCheck{Exec: &spec.ExecCheck{Command: []string{"x"}}} }
+	probe := []fleet.Probe{{HTTP: true, Port: 8080, Path: "/healthz", Interval: 5 * time.Second, Timeout: time.Second, Retries: 3}}
+	gate := []fleet.Probe{{Port: 8080, Interval: 200 * time.Millisecond, Timeout: time.Second, Retries: 1, Gate: true}}
+	out := func(fleet.NodeID) string { return "withdrawn" }
+	type node struct {
+		generation int
+		candidate  bool
+		out        string
+		probes     []fleet.Probe
+	}
+	healthy := []fleet.Record{current(t, "web", 1, 1)}
+	cases := []struct {
+		name      string
+		layer     spec.Layer
+		records   []fleet.Record
+		instances []fleet.Instance
+		out       func(fleet.NodeID) string
+		want      []node
+	}{
+		{"serving", layer("web"), healthy, []fleet.Instance{instance("hn1", "web", 1, 1)}, nobody, []node{{generation: 1}}},
+		{"with a check of ours", layer("web", http), healthy, []fleet.Instance{instance("hn1", "web", 1, 1)}, nobody, []node{{generation: 1, probes: probe}}},
+		{"the engine's own check is no probe", layer("web", exec), healthy, []fleet.Instance{instance("hn1", "web", 1, 1, health(fleet.HealthHealthy))}, nobody, []node{{generation: 1}}},
+		{"withdrawn, and asked at the gate", layer("web"), healthy, []fleet.Instance{instance("hn1", "web", 1, 1)}, out, []node{{generation: 1, out: "withdrawn", probes: gate}}},
+		{"withdrawn, with the image's check", layer("web"), healthy, []fleet.Instance{instance("hn1", "web", 1, 1, health(fleet.HealthHealthy))}, out, []node{{generation: 1, out: "withdrawn"}}},
+		{"stopped", layer("web"), healthy, []fleet.Instance{instance("hn1", "web", 1, 1, state(fleet.StateExited))}, nobody, []node{{generation: 1, out: "stopped"}}},
+		{"paused", layer("web"), healthy, []fleet.Instance{instance("hn1", "web", 1, 1, state(fleet.StatePaused))}, nobody, []node{{generation: 1, out: "paused"}}},
+		{"unhealthy", layer("web"), healthy, []fleet.Instance{instance("hn1", "web", 1, 1, health(fleet.HealthUnhealthy))}, nobody, []node{{generation: 1, out: "its health check fails"}}},
+		{"starting", layer("web"), healthy, []fleet.Instance{instance("hn1", "web", 1, 1, health(fleet.HealthStarting))}, nobody, []node{{generation: 1, out: "its health check has not succeeded yet"}}},
+		{"never healthy yet", layer("web"), []fleet.Record{record(t, "restart/shop/web/1", fleet.RestartRecord{})}, []fleet.Instance{instance("hn1", "web", 1, 1)}, nobody,
+			[]node{{generation: 1, out: "not healthy yet", probes: gate}}},
+		{"a lost record isn't held against it", layer("web"), nil, []fleet.Instance{instance("hn1", "web", 1, 1)}, nobody, []node{{generation: 1}}},
+		{"a running candidate", layer("web"), healthy, []fleet.Instance{instance("hn1", "web", 1, 1, state(fleet.StateExited)), instance("hn1", "web", 1, 2)}, nobody,
+			[]node{{generation: 1, out: "stopped"}, {generation: 2, candidate: true, probes: gate}}},
+		{"a prepared candidate", layer("web"), healthy, []fleet.Instance{instance("hn1", "web", 1, 1), instance("hn1", "web", 1, 2, state(fleet.StateCreated))}, nobody, []node{{generation: 1}}},
+		{"superseded", layer("web"), []fleet.Record{current(t, "web", 1, 2)}, []fleet.Instance{instance("hn1", "web", 1, 1), instance("hn1", "web", 1, 2)}, nobody, []node{{generation: 2}}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			zones := zone.Compute(desired(c.layer), observed(c.records, c.instances...), networks(), c.out)
+			require.Len(t, zones, 2)
+			require.Empty(t, zones[1].Nodes)
+			var got []node
+			for _, n := range zones[0].Nodes {
+				got = append(got, node{n.Generation, n.Candidate, n.Out, n.Probes})
+				require.Equal(t, "2026-11-20T12:00:00Z", n.Epoch)
+			}
+			require.Equal(t, c.want, got)
+		})
+	}
+}
+
+func TestNetworksNameAllLayers(t *testing.T) {
+	zones := zone.Compute(desired(layer("db"), layer("web")), observed(nil, instance("hn1", "old", 1, 1)), networks(), nil)
+	require.Equal(t, []fleet.ZoneNetwork{{
+		Environment: "shop", Name: "evenkeel_production_shop", Subnet: subnet, Address: netip.MustParseAddr("10.112.1.1"), Layers: []string{"db", "old", "web"},
+	}}, zones[0].Networks)
+	require.Equal(t, "internal", zones[0].Domain)
+}
+
+func TestALayerThatIsGoneIsProbedAsBefore(t *testing.T) {
+	in := instance("hn1", "web", 1, 1)
+	o := observed([]fleet.Record{current(t, "web", 1, 1)}, in)
+	before := []fleet.Probe{{Port: 8080, Interval: time.Second}}
+	o.Hosts[0].Keeper.Zone.Nodes = []fleet.ZoneNode{{Instance: in.ID, Probes: before}}
+	require.Equal(t, before, zone.Compute(desired(), o, networks(), nil)[0].Nodes[0].Probes)
+}
+
+func TestAHostThatWasNotReadGetsNoZone(t *testing.T) {
+	o := observed(nil)
+	o.Hosts[1].Reachable = false
+	require.Len(t, zone.Compute(desired(), o, nil, nil), 1)
+}
+
+func TestPermutedInputGivesTheSameZonesAndCopy(t *testing.T) {
+	o := observed([]fleet.Record{current(t, "web", 1, 1)}, instance("hn1", "db", 1, 1), instance("hn1", "web", 1, 1), instance("hn1", "web", 2, 1))
+	s := desired(layer("db"), layer("web"))
+	zones := zone.Compute(s, o, networks(), nil)
+	c, _ := zone.Copy(s, o, networks())
+	rapid.Check(t, func(t *rapid.T) {
+		other := fleet.Observed{Hosts: rapid.Permutation(o.Hosts).Draw(t, "hosts")}
+		for i := range other.Hosts {
+			other.Hosts[i].Instances = rapid.Permutation(other.Hosts[i].Instances).Draw(t, "instances")
+		}
+		require.Equal(t, zones, zone.Compute(s, other, networks(), nil))
+		got, _ := zone.Copy(s, other, networks())
+		require.Equal(t, c, got)
+	})
+}
