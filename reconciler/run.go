@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -301,10 +302,11 @@ func (r *running) mark(ctx context.Context, h *host) {
 	}
 }
 
-// lookAtSick reads hosts with unhealthy nodes anew: how long they have been so is told by no event.
+// lookAtSick reads hosts with unhealthy nodes or paused layers anew: how long a node has been unhealthy, or
+// healthy again, is told by no event.
 func (r *running) lookAtSick(ctx context.Context) {
 	for _, h := range r.allHosts() {
-		if st := h.snapshot(); st.Reachable && sick(&st) {
+		if st := h.snapshot(); st.Reachable && (sick(&st) || paused(&st)) {
 			r.read(ctx, h, 0)
 		}
 	}
@@ -319,6 +321,12 @@ func sick(st *fleet.HostState) bool {
 		}
 	}
 	return false
+}
+
+func paused(st *fleet.HostState) bool {
+	return st.Keeper != nil && slices.ContainsFunc(st.Keeper.Records, func(rec fleet.Record) bool {
+		return strings.HasPrefix(rec.Key, fleet.PausePrefix)
+	})
 }
 
 // settled notes that the first pass is over, once nothing is at hand.

@@ -74,8 +74,11 @@ func CurrentKey(n NodeID) string { return nodeKey("current", n) }
 // RestartKey is the key of a node's RestartRecord.
 func RestartKey(n NodeID) string { return nodeKey("restart", n) }
 
+// PausePrefix is what the keys of all PauseRecords begin with.
+const PausePrefix = "pause/"
+
 // PauseKey is the key of a layer's PauseRecord.
-func PauseKey(l LayerID) string { return "pause/" + l.Environment + "/" + l.Layer }
+func PauseKey(l LayerID) string { return PausePrefix + l.Environment + "/" + l.Layer }
 
 func nodeKey(kind string, n NodeID) string {
 	return fmt.Sprintf("%s/%s/%s/%d", kind, n.Environment, n.Layer, n.Node)

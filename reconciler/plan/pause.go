@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 )
@@ -17,16 +18,15 @@ type foundPause struct {
 
 // findPauses reads the pauses of all layers, once: records are sorted by key.
 func (w *world) findPauses() {
-	const prefix = "pause/"
 	w.pauses = map[string][]foundPause{}
 	for _, h := range w.hosts {
 		if !h.up() || h.state.Keeper == nil {
 			continue
 		}
 		records := h.state.Keeper.Records
-		first, _ := slices.BinarySearchFunc(records, prefix, func(r fleet.Record, key string) int { return strings.Compare(r.Key, key) })
+		first, _ := slices.BinarySearchFunc(records, fleet.PausePrefix, func(r fleet.Record, key string) int { return strings.Compare(r.Key, key) })
 		for _, r := range records[first:] {
-			if !strings.HasPrefix(r.Key, prefix) {
+			if !strings.HasPrefix(r.Key, fleet.PausePrefix) {
 				break
 			}
 			p := foundPause{host: h.name}
@@ -54,32 +54,27 @@ func (w *world) readPause(l *layer) {
 	}
 }
 
-// servesAgain says whether the node that failed serves, or the instance would that it was to have.
+// servesAgain says whether the node that failed serves, or the instance would that it was to have. Either
+// has to be as healthy for as long as its gate asked: one that crashes again and again is well in between.
 func (w *world) servesAgain(l *layer, ordinal int) bool {
 	n := w.byNode[fleet.NodeID{Environment: l.id.Environment, Layer: l.id.Layer, Node: ordinal}]
 	if n == nil || n.seen == nil {
 		return false
 	}
-	c := w.candidate(n)
-	switch cur := n.current(); {
-	case c != nil:
-		return w.probedHealthy(c)
-	case n.seen.Unproven:
-		return cur != nil && sameSpec(cur, l.spec) && w.probedHealthy(cur)
+	in, cur := w.candidate(n), n.current()
+	if in == nil && cur != nil && (n.seen.Unproven || n.serving) && sameSpec(cur, l.spec) {
+		in = cur
 	}
-	return n.serving && sameSpec(n.current(), l.spec)
+	return in != nil && w.healthyFor(in, l.spec.Update.MinHealthy)
 }
 
-// probedHealthy says whether an instance that isn't in the names runs and is known to be healthy.
-func (w *world) probedHealthy(in *fleet.Instance) bool {
-	if in.State != fleet.StateRunning {
+// healthyFor says whether an instance runs and has been healthy for as long as that, as far as is known.
+func (w *world) healthyFor(in *fleet.Instance, least time.Duration) bool {
+	if in.State != fleet.StateRunning || in.Health != fleet.HealthNone && in.Health != fleet.HealthHealthy {
 		return false
 	}
-	if in.Health != fleet.HealthNone {
-		return in.Health == fleet.HealthHealthy
-	}
 	r, ok := w.byHost[in.Host].state.Keeper.ProbeResult(in.ID)
-	return ok && r.Healthy
+	return ok && r.Healthy && r.For >= least
 }
 
 // failedGate says whether the node is the one whose failure paused the layer, and its container is there:

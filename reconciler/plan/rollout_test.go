@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"cmp"
 	"testing"
 	"time"
 
@@ -160,13 +161,35 @@ func TestPause(t *testing.T) {
 		require.Equal(t, 3, p.Layers[0].Operations[0].Node)
 		require.Contains(t, p.Records, plan.RecordWrite{Host: "hn1", Key: "pause/shop/web"})
 	})
-	t.Run("is void when the failed node would serve", func(t *testing.T) {
-		m, s := paused(t)
-		m.node(3).Health = fleet.HealthHealthy
-		p := plan.Compute(input(s, m.observe()))
-		require.Empty(t, p.Layers[0].Paused)
-		require.Equal(t, m.node(3).ID, operation(p, 3).Candidate.ID)
-	})
+	for name, test := range map[string]struct {
+		result fleet.ProbeResult
+		engine fleet.Health
+		state  fleet.State
+		void   bool
+	}{
+		"healthy for long enough":         {fleet.ProbeResult{Healthy: true, For: 5 * time.Second}, "", "", true},
+		"healthy, also to the engine":     {fleet.ProbeResult{Healthy: true, For: 5 * time.Second}, fleet.HealthHealthy, "", true},
+		"healthy for a moment":            {fleet.ProbeResult{Healthy: true, For: 4999 * time.Millisecond}, "", "", false},
+		"unhealthy for long":              {fleet.ProbeResult{For: time.Hour}, "", "", false},
+		"healthy, to the engine not yet":  {fleet.ProbeResult{Healthy: true, For: time.Hour}, fleet.HealthStarting, "", false},
+		"healthy, and it crashed since":   {fleet.ProbeResult{Healthy: true, For: time.Hour}, "", fleet.StateRestarting, false},
+		"healthy to the engine, unprobed": {fleet.ProbeResult{Instance: "another"}, fleet.HealthHealthy, "", false},
+	} {
+		t.Run("is void once the failed node would serve: "+name, func(t *testing.T) {
+			m, s := paused(t)
+			in := m.node(3)
+			in.Health, in.State = test.engine, cmp.Or(test.state, in.State)
+			test.result.Instance = cmp.Or(test.result.Instance, in.ID)
+			m.hosts["hn1"].keeper.Health = []fleet.ProbeResult{test.result}
+			p := plan.Compute(input(s, m.observe()))
+			if !test.void {
+				require.Equal(t, "node 3 failed: exit status 1", p.Layers[0].Paused)
+				return
+			}
+			require.Empty(t, p.Layers[0].Paused)
+			require.Equal(t, in.ID, operation(p, 3).Candidate.ID)
+		})
+	}
 	t.Run("of a first container isn't tried again", func(t *testing.T) {
 		m := newModel("hn1")
 		m.settle(onHosts(one))
