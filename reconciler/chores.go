@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
@@ -16,9 +17,10 @@ const choreRetry = 30 * time.Second
 // atHand marks a chore that is being done.
 var atHand = time.Unix(1<<40, 0)
 
-// beginChores begins what is to be done on hosts beside nodes: leftovers, networks, volumes, keepers.
-// Networks that nodes need are made when they are needed.
-func (c *Controller) beginChores(ctx context.Context, p plan.Plan) {
+// beginChores begins what the plan of that number has to be done on hosts beside nodes: leftovers, networks,
+// volumes, keepers. Networks that nodes need are made when they are needed.
+func (c *Controller) beginChores(ctx context.Context, p plan.Plan, number int) {
+	c.forgetChores(number)
 	byHost := map[string][]plan.HostOperation{}
 	for _, op := range p.Hosts {
 		if op.What == "keeper" && (op.Operation == "create" || op.Operation == "start") {
@@ -27,7 +29,7 @@ func (c *Controller) beginChores(ctx context.Context, p plan.Plan) {
 		if !c.canWrite(op.Host) {
 			continue // planned anew once the host is in reach, its keeper answers and its lease is ours
 		}
-		if c.takeChore(choreKey(op)) {
+		if c.takeChore(choreKey(op), number) {
 			byHost[op.Host] = append(byHost[op.Host], op)
 		}
 	}
@@ -62,12 +64,18 @@ func choreKey(op plan.HostOperation) string {
 	return key
 }
 
-func (c *Controller) takeChore(key string) bool {
+// takeChore marks a chore as being done; false: it is being done, failed a moment ago, or has ended since
+// the input of the plan that asks for it was gathered.
+func (c *Controller) takeChore(key string, number int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if until, ok := c.chores[key]; ok && time.Now().Before(until) {
 		return false
 	}
+	if ended, ok := c.done[key]; ok && number <= ended {
+		return false
+	}
+	delete(c.done, key)
 	c.chores[key] = atHand
 	return true
 }
@@ -80,6 +88,16 @@ func (c *Controller) endChore(key string, err error) {
 		return
 	}
 	delete(c.chores, key)
+	if err == nil {
+		c.done[key] = c.inputs
+	}
+}
+
+// forgetChores forgets the ended chores that a plan of that number, or a later one, can't ask for by mistake.
+func (c *Controller) forgetChores(number int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.done, func(_ string, ended int) bool { return ended < number })
 }
 
 // chore does one thing and notes what it changed. Each can be repeated.

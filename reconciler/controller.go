@@ -33,11 +33,12 @@ type Controller struct {
 	// newWorker makes a worker; nil: none may be begun.
 	newWorker func(fleet.LayerID) *rollout.Worker
 	choring   rollout.Crew
-	chores    map[string]time.Time  // host operations at hand (zero) or not to be tried before
+	chores    map[string]time.Time  // host operations at hand (atHand) or not to be tried before
+	done      map[string]int        // those that ended well, by the number of the newest input then
 	plan      plan.Plan             // the newest
 	planned   int                   // the number of the input that it was computed from
 	inputs    int                   // gathered so far
-	ended     map[fleet.LayerID]int // how many inputs were gathered when a layer\'s last operation ended
+	ended     map[fleet.LayerID]int // how many inputs were gathered when a layer's last operation ended
 
 	gathering sync.Mutex // one input at a time, so that their numbers tell which is newer
 

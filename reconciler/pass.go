@@ -143,7 +143,7 @@ func (c *Controller) drive(ctx context.Context, pass passing, p plan.Plan) plan.
 func (c *Controller) carryOut(ctx context.Context, p plan.Plan, number int) bool {
 	c.writeKeepers(ctx, p)
 	if c.yield.Load() == nil {
-		c.beginChores(ctx, p)
+		c.beginChores(ctx, p, number)
 	}
 	for i := range p.Layers {
 		l := p.Layers[i]
@@ -190,7 +190,7 @@ func (c *Controller) startWorkers(ctx context.Context, stop <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.workers, c.ending = map[fleet.LayerID]*rollout.Worker{}, false
-	c.ended = map[fleet.LayerID]int{}
+	c.ended, c.done = map[fleet.LayerID]int{}, map[string]int{}
 	c.yield.Store(nil)
 	c.newWorker = func(l fleet.LayerID) *rollout.Worker { return rollout.NewWorker(ctx, stop, l, c.world()) }
 }
