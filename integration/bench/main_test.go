@@ -51,6 +51,14 @@ func TestMain(m *testing.M) {
 	}())
 }
 
+// engineArgs has the engine keep its data on a real disk where the flag names one.
+func engineArgs() []hosts.Option {
+	if *dataRoot == "" {
+		return nil
+	}
+	return []hosts.Option{hosts.WithEngineArgs("--data-root", *dataRoot)}
+}
+
 // prepare builds evenkeel and starts the host, side by side.
 func prepare(ctx context.Context, dir string) error {
 	program = filepath.Join(dir, "evenkeel")
@@ -69,7 +77,7 @@ func prepare(ctx context.Context, dir string) error {
 		return err
 	})
 	g.Go(func() (err error) {
-		lab, err = hosts.New(ctx, 1)
+		lab, err = hosts.New(ctx, 1, engineArgs()...)
 		return err
 	})
 	if err := g.Wait(); err != nil {
