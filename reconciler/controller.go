@@ -23,9 +23,10 @@ type Controller struct {
 	mu       sync.Mutex
 	revision string
 	desired  *spec.Spec
-	offered  bool   // the first plan of a run has been handed out
-	refused  string // why a newer revision isn't in force
-	waiting  string // who holds the lease, while it isn't us
+	weighed  *plan.Weighed // what the revision's removals were weighed with; nil: not yet
+	offered  bool          // the first plan of a run has been handed out
+	refused  string        // why a newer revision isn't in force
+	waiting  string        // who holds the lease, while it isn't us
 	hosts    map[string]*host
 	out      map[fleet.NodeID]string // nodes that are kept out of their layer's names, and why
 	images   map[string]*lookup      // by what is written
@@ -173,6 +174,9 @@ func (c *Controller) enforce(revision string, desired *spec.Spec) error {
 		}
 	}
 	c.forgetImages(c.desired, desired)
+	if revision != c.revision {
+		c.weighed = nil
+	}
 	c.revision, c.desired, c.refused = revision, desired, ""
 	return nil
 }

@@ -3,13 +3,11 @@ package reconciler
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"net"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -121,6 +119,8 @@ func (e *engine) Connect(_ context.Context, network, _, address string) error {
 	return nil
 }
 
+func (e *engine) Disconnect(context.Context, string, string) error { return nil }
+
 func (e *engine) Create(_ context.Context, c fleet.Container) (string, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -165,6 +165,18 @@ func (e *engine) Remove(_ context.Context, id string) error {
 	defer e.mu.Unlock()
 	e.removed = append(e.removed, id)
 	e.state.Instances = slices.DeleteFunc(e.state.Instances, func(in fleet.Instance) bool { return in.ID == id })
+	return nil
+}
+
+func (e *engine) Stop(_ context.Context, id, _ string, _ time.Duration) error {
+	_, err := e.change(id, func(in *fleet.Instance) { in.State = fleet.StateExited })
+	return err
+}
+
+func (e *engine) RemoveNetwork(_ context.Context, name string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.state.Networks = slices.DeleteFunc(e.state.Networks, func(n fleet.Network) bool { return n.Name == name })
 	return nil
 }
 
@@ -317,60 +329,6 @@ func (k *keeper) DeleteRecord(_ context.Context, key string) error {
 	return k.change(func(s *fleet.KeeperState) { s.Records = fleet.WithRecord(s.Records, fleet.Record{Key: key}) })
 }
 func (k *keeper) Watch(ctx context.Context) <-chan struct{} { return make(chan struct{}) }
-
-// repo is a repository in memory.
-type repo struct {
-	mu    sync.Mutex
-	n     int
-	files fstest.MapFS
-	hints chan struct{}
-}
-
-func (r *repo) Fetch(context.Context) (Revision, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	files := fstest.MapFS{}
-	for k, v := range r.files {
-		files[k] = v
-	}
-	return Revision{ID: fmt.Sprint(r.n), Files: fs.FS(files)}, nil
-}
-func (r *repo) Watch(context.Context) <-chan struct{} { return r.hints }
-
-func (r *repo) write(name, text string) {
-	r.mu.Lock()
-	r.n++
-	r.files[name] = &fstest.MapFile{Data: []byte(text)}
-	r.mu.Unlock()
-	select {
-	case r.hints <- struct{}{}:
-	default:
-	}
-}
-
-func newRepo(hosts ...string) *repo {
-	r := &repo{files: fstest.MapFS{}, hints: make(chan struct{}, 1)}
-	text := "apiVersion: evenkeel.dev/v1\nkind: Fleet\nmetadata: {name: f}\nspec:\n  hosts:\n"
-	for i, h := range hosts {
-		text += fmt.Sprintf("    - {name: %s, endpoint: \"tcp://127.0.0.%d:2375\", insecure: true, labels: {is: %s}, capacity: {memory: 64Gi, cpu: \"64\"}}\n", h, i+1, h)
-	}
-	r.write("fleet.yaml", text+"  network: {driver: bridge, pool: 10.99.0.0/20}\n  prune: {maxShare: 100%}\n")
-	return r
-}
-
-func environment(name, image, host string) string {
-	return fmt.Sprintf(`apiVersion: evenkeel.dev/v1
-kind: Environment
-metadata: {name: %s}
-spec:
-  layers:
-    - name: web
-      image: %s
-      replicas: 1
-      placement: {hosts: {is: %s}}
-      updatePolicy: {strategy: simultaneous, minHealthy: 0s, delay: 0s}
-`, name, image, host)
-}
 
 func controller(t *testing.T, r *repo, engines ...*engine) *Controller {
 	byName := map[string]*engine{}

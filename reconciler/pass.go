@@ -347,6 +347,9 @@ func (c *Controller) computeNumbered(ctx context.Context) (plan.Plan, int) {
 	number, in := c.input()
 	in.Images = c.resolve(ctx, plan.Unresolved(in))
 	p := plan.Compute(in)
+	for unread == "" && !c.keepWeighed(&in, p.Weighed) {
+		p = plan.Compute(in)
+	}
 	if e := c.opts.Only; e != "" {
 		p = plan.Only(p, e)
 	}
@@ -357,6 +360,22 @@ func (c *Controller) computeNumbered(ctx context.Context) (plan.Plan, int) {
 		c.plan, c.planned = p, number
 	}
 	return p, number
+}
+
+// keepWeighed keeps what the removals of the revision in force were weighed with, which decides until the
+// next one. Where a plan that was computed beside this one was first, in takes that, and it returns false.
+func (c *Controller) keepWeighed(in *plan.Input, w *plan.Weighed) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.revision != in.Revision:
+	case c.weighed != in.Weighed:
+		in.Weighed = c.weighed
+		return false
+	default:
+		c.weighed = w
+	}
+	return true
 }
 
 // input numbers what it gathers: a higher number saw the same or more.
@@ -372,5 +391,6 @@ func (c *Controller) input() (number int, in plan.Input) {
 	defer c.mu.Unlock()
 	return number, plan.Input{
 		Revision: c.revision, Desired: c.desired, Observed: observed, KeeperVersion: c.opts.KeeperVersion,
+		Weighed: c.weighed,
 	}
 }

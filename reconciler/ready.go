@@ -25,7 +25,8 @@ func (h *host) wasRead() bool {
 }
 
 // unready has those operations wait that can't be begun now: on hosts that can't be written to, and, as
-// long as a host has not been read, those that choose one: the node, or the room for it, may be there.
+// long as a host has not been read, those that choose one (the node, or the room for it, may be there) and
+// removals, whose share of all nodes can't be told.
 func (c *Controller) unready(p plan.Plan, unread string) plan.Plan {
 	if !c.leading.Load() {
 		return p
@@ -37,8 +38,8 @@ func (c *Controller) unready(p plan.Plan, unread string) plan.Plan {
 			reason = c.whyNot(op.Host)
 			hosts[op.Host] = reason
 		}
-		chooses := op.Kind == plan.Create && op.Candidate == nil || op.FromHost != ""
-		if reason == "" && chooses && unread != "" {
+		rests := op.Kind == plan.Create && op.Candidate == nil || op.FromHost != "" || op.Kind == plan.Remove
+		if reason == "" && rests && unread != "" {
 			return fmt.Sprintf("%s waits until host %s has been read, or is found to be out of reach", op.Kind, unread)
 		}
 		return reason

@@ -21,6 +21,8 @@ type Input struct {
 	Images map[string]Image
 	// KeeperVersion is that of the keeper which would be put on hosts; an older one there is replaced.
 	KeeperVersion int
+	// Weighed is what a former plan of the same revision weighed its removals with; nil: there was none.
+	Weighed *Weighed
 }
 
 // Image is what a written image stands for.
@@ -62,6 +64,8 @@ type Plan struct {
 	Networks []EnvironmentNetwork `json:"-"`
 	// Records are to be written to keepers without an operation: a restart text that is adopted.
 	Records []RecordWrite `json:"-"`
+	// Weighed is for the input of the revision's next plan; the input's own where nothing was found since.
+	Weighed *Weighed `json:"-"`
 }
 
 // Layer is what would be done to one layer.

@@ -255,34 +255,6 @@ func TestPermutedInputGivesTheSamePlan(t *testing.T) {
 	})
 }
 
-func TestPruneIsNeverExceededAndNothingForeignTouched(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		m := newModel(allHosts...)
-		for _, h := range m.hosts {
-			h.state.Networks = append(h.state.Networks,
-				fleet.Network{Name: "evenkeel_other_shop", Fleet: "other", Environment: "shop"}, fleet.Network{Name: "mine"})
-			h.state.OtherFleets = map[string]int{"other": 2}
-		}
-		m.settle(drawSpec(t))
-		s := drawSpec(t)
-		o := m.observe()
-		nodes := len(fleet.Nodes(o))
-		p := plan.Compute(input(s, o))
-		removals := 0
-		for _, l := range p.Layers {
-			for _, op := range l.Operations {
-				if op.Kind == plan.Remove {
-					removals++
-				}
-			}
-		}
-		require.LessOrEqual(t, removals*100, nodes*s.Fleet.PruneMaxShare)
-		for _, op := range p.Hosts {
-			require.NotContains(t, []string{"evenkeel_other_shop", "mine", "bridge"}, op.Name)
-		}
-	})
-}
-
 func TestServingNodesNeverFallBelowTheGuard(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newModel(allHosts...)

@@ -125,24 +125,6 @@ func TestAHostTakenOutOfTheSpec(t *testing.T) {
 	})
 }
 
-func TestPrune(t *testing.T) {
-	share := func(s *spec.Spec, percent int) *spec.Spec { s.Fleet.PruneMaxShare = percent; return s }
-	m := newModel("hn1")
-	m.settle(onHosts(one, web(2), testLayer("db", 2)))
-	t.Run("exactly the share", func(t *testing.T) {
-		p := plan.Compute(input(share(onHosts(one, testLayer("db", 2)), 50), m.observe()))
-		require.Empty(t, p.Refused)
-		require.Len(t, p.Layers[0].Operations, 2)
-	})
-	t.Run("beyond it none is removed, and the rest goes on", func(t *testing.T) {
-		p := plan.Compute(input(share(onHosts(one, testLayer("db", 2, newImage)), 49), m.observe()))
-		require.Equal(t, []string{"would remove 2 of 4 nodes, more than prune.maxShare (49%) allows: none is removed; if that is meant, raise prune.maxShare in the Fleet or remove them in several commits"}, p.Refused)
-		require.Len(t, p.Layers, 1)
-		require.Equal(t, plan.Redeploy, p.Layers[0].Operations[0].Kind)
-		require.Empty(t, p.Hosts)
-	})
-}
-
 func TestVolumes(t *testing.T) {
 	with := func(onRemove spec.OnRemove) func(*spec.Layer) {
 		return func(l *spec.Layer) { l.Volumes = []spec.Volume{{Name: "data", Path: "/data", OnRemove: onRemove}} }

@@ -20,7 +20,6 @@ type world struct {
 	layers  []*layer // wanted and existing ones, sorted
 	byLayer map[fleet.LayerID]*layer
 	byNode  map[fleet.NodeID]*node
-	seen    int // nodes that were seen
 
 	// recorded reads all of the keepers' records, once, and only where a node is to be made.
 	recorded func() map[fleet.NodeID]int
@@ -206,7 +205,6 @@ func (w *world) indexNodes() {
 		}
 	}
 	seen := fleet.Nodes(w.in.Observed)
-	w.seen = len(seen)
 	for i := range seen {
 		w.node(seen[i].NodeID).seen = &seen[i]
 	}
