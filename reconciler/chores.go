@@ -26,8 +26,8 @@ func (c *Controller) beginChores(ctx context.Context, p plan.Plan, number int) {
 		if op.What == "keeper" && (op.Operation == "create" || op.Operation == "start") {
 			continue // made and started when the host is leased
 		}
-		if !c.canWrite(op.Host) {
-			continue // planned anew once the host is in reach, its keeper answers and its lease is ours
+		if !c.canWrite(op.Host) || op.Operation != "remove" && c.atWork(op) {
+			continue // planned anew once that has ended, or the host is in reach, its keeper answers and its lease is ours
 		}
 		if c.takeChore(choreKey(op), number) {
 			byHost[op.Host] = append(byHost[op.Host], op)
@@ -59,7 +59,7 @@ func (c *Controller) canWrite(name string) bool {
 func choreKey(op plan.HostOperation) string {
 	key := op.Host + " " + op.Operation + " " + op.What + " " + op.Name
 	if op.Instance != nil {
-		key += " " + op.Instance.ID
+		key += " " + op.Instance.ID + " " + op.Network
 	}
 	return key
 }
@@ -110,11 +110,20 @@ func (c *Controller) chore(ctx context.Context, hostName string, op plan.HostOpe
 		return err
 	}
 	switch op.Operation + " " + op.What {
-	case "create network", "connect keeper":
+	case "create network":
 		if op.Environment == "" {
 			return nil // the uplink comes with the keeper
 		}
 		return writes{c}.Prepare(ctx, hostName, op.Environment)
+	case "connect keeper":
+		if op.Environment == "" {
+			return c.mendKeeper(ctx, h, op)
+		}
+		return writes{c}.Prepare(ctx, hostName, op.Environment)
+	case "disconnect keeper":
+		return c.mendKeeper(ctx, h, op)
+	case "rename container", "update container", "disconnect container", "connect container":
+		return c.mend(ctx, h, op)
 	case "replace keeper":
 		return c.replaceKeeper(ctx, h)
 	case "remove container":

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -43,7 +44,10 @@ func newEngine(name string) *engine {
 	e.state = fleet.HostState{
 		Name: name, Reachable: true, Engine: fleet.Engine{ID: name, CPUs: 8, Memory: 64 << 30, Arch: "amd64"},
 		Networks: []fleet.Network{{Name: fleet.UplinkName("f"), Fleet: "f", Role: fleet.RoleKeeper}},
-		Keepers:  []fleet.KeeperContainer{{ID: "k-" + name, Name: fleet.KeeperName("f"), Version: 1, State: fleet.StateRunning}},
+		Keepers: []fleet.KeeperContainer{{
+			ID: "k-" + name, Name: fleet.KeeperName("f"), Version: 1, State: fleet.StateRunning,
+			Networks: map[string]netip.Addr{fleet.UplinkName("f"): {}},
+		}},
 	}
 	return e
 }

@@ -107,9 +107,8 @@ func (c *Controller) createKeeper(ctx context.Context, h *host, fleetName string
 	if err != nil {
 		return err
 	}
-	uplink := fleet.Network{Name: fleet.UplinkName(fleetName), Fleet: fleetName, Role: fleet.RoleKeeper, Driver: "bridge"}
-	if err := h.engine.EnsureNetwork(ctx, uplink); err != nil {
-		return fmt.Errorf("network %s: %w", uplink.Name, err)
+	if err := h.engine.EnsureNetwork(ctx, uplink(fleetName)); err != nil {
+		return fmt.Errorf("network %s: %w", fleet.UplinkName(fleetName), err)
 	}
 	id, err := h.engine.CreateService(ctx, c.keeperService(h, fleet.KeeperName(fleetName), tag))
 	if errors.Is(err, fleet.ErrConflict) {

@@ -83,7 +83,7 @@ func (c *Controller) observed() fleet.Observed {
 	for _, h := range hosts {
 		o.Hosts = append(o.Hosts, h.snapshot())
 	}
-	return o
+	return fleet.PutAside(o)
 }
 
 // read has a host read aside, after a moment in which more may ask for it. One that is being read

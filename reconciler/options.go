@@ -36,6 +36,7 @@ type Engine interface {
 	rollout.Engine
 	Observe(ctx context.Context, fleetName string) fleet.HostState
 	Rename(ctx context.Context, id, name string) error
+	SetRestartPolicy(ctx context.Context, id, policy string) error
 	EnsureNetwork(ctx context.Context, n fleet.Network) error
 	RemoveNetwork(ctx context.Context, name string) error
 	RemoveVolume(ctx context.Context, name string) error

@@ -232,7 +232,10 @@ func (r *running) listen(ctx context.Context, h *host, events <-chan fleet.Event
 			if !ok {
 				return
 			}
-			if e.Kind == "container" && e.Labels[fleet.LabelNode] != "" && r.lookAt(ctx, h, e) {
+			if e.Kind == "attachment" && !h.knows(e.ID) {
+				continue // others' containers come and go on others' networks
+			}
+			if (e.Kind == "attachment" || e.Kind == "container" && e.Labels[fleet.LabelNode] != "") && r.lookAt(ctx, h, e) {
 				r.kick()
 				continue
 			}
@@ -241,6 +244,13 @@ func (r *running) listen(ctx context.Context, h *host, events <-chan fleet.Event
 			return
 		}
 	}
+}
+
+// knows says whether a container is one of ours, as far as it was seen.
+func (h *host) knows(id string) bool {
+	st := h.snapshot()
+	return slices.ContainsFunc(st.Instances, func(in fleet.Instance) bool { return in.ID == id }) ||
+		slices.ContainsFunc(st.Keepers, func(k fleet.KeeperContainer) bool { return k.ID == id })
 }
 
 // lookAt reads the one container that an event is about; false: the whole host is to be read.

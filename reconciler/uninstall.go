@@ -52,7 +52,8 @@ func (c *Controller) leaseThere(ctx context.Context) error {
 }
 
 func (c *Controller) clear(ctx context.Context, h *host, volumes bool) error {
-	st := h.snapshot()
+	observed := c.observed()
+	st := observed.Host(h.name) // with what only looks like a node put aside: it isn't ours
 	if !st.Reachable {
 		return fmt.Errorf("%w: %s", fleet.ErrUnreachable, st.Problem)
 	}

@@ -232,6 +232,14 @@ func (h *Host) Update(ctx context.Context, id string, l fleet.Limits) error {
 	})
 }
 
+// SetRestartPolicy gives a container another restart policy of the engine's, and changes nothing else.
+func (h *Host) SetRestartPolicy(ctx context.Context, id, policy string) error {
+	return h.do(ctx, h.write("changing the restart policy of container "+short(id)), func(ctx context.Context, s *session) error {
+		_, err := s.ContainerUpdate(ctx, id, container.UpdateConfig{RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(policy)}})
+		return err
+	})
+}
+
 func lifts(has container.Resources, want fleet.Limits) bool {
 	return has.Memory > 0 && want.Memory == 0 || has.MemoryReservation > 0 && want.MemoryReservation == 0 ||
 		has.NanoCPUs > 0 && want.NanoCPUs == 0 || has.CPUShares > 0 && want.CPUShares == 0

@@ -22,6 +22,10 @@ const (
 	ActionLost      = "lost"
 )
 
+// KindAttachment is an event of a container, known by its ID, that was connected to or disconnected from a
+// network that isn't the fleet's. Whose container it is the engine doesn't say.
+const KindAttachment = "attachment"
+
 const (
 	firstBackoff = 100 * time.Millisecond
 	maxBackoff   = 5 * time.Second
@@ -183,10 +187,14 @@ func (h *Host) event(m events.Message, fleetName string) (fleet.Event, bool) {
 			}
 		}
 	case events.NetworkEventType:
-		if e.Name != fleet.UplinkName(fleetName) && !strings.HasPrefix(e.Name, fleet.NetworkName(fleetName, "")) {
+		c := a["container"]
+		own := e.Name == fleet.UplinkName(fleetName) || strings.HasPrefix(e.Name, fleet.NetworkName(fleetName, ""))
+		switch {
+		case !own && c != "":
+			e.Kind, e.ID = KindAttachment, c
+		case !own:
 			return fleet.Event{}, false
-		}
-		if c := a["container"]; c != "" {
+		case c != "":
 			e.Labels = map[string]string{"container": c}
 		}
 	case events.VolumeEventType:

@@ -65,6 +65,9 @@ func TestEventsArriveWithinASecond(t *testing.T) {
 			require.Equal(t, "h1", e.Host)
 		}
 	}
+	require.NoError(t, h.Connect(t.Context(), "bridge", id, ""))
+	attached := await(t, events, time.Second, action(docker.KindAttachment, "connect"))
+	require.Equal(t, id, attached[len(attached)-1].ID, "though the network isn't the fleet's")
 	require.NoError(t, h.Kill(t.Context(), id, "KILL"))
 	died := await(t, events, time.Second, action("container", "die"))
 	require.Equal(t, "137", died[len(died)-1].ExitCode)

@@ -37,20 +37,20 @@ func (h *Host) inspect(ctx context.Context, id string) (container.InspectRespons
 	})
 }
 
-// instance reads a container that is a node's; false: it isn't one.
+// instance reads a container that is a node's; false: its labels don't make it one.
 func (h *Host) instance(c container.InspectResponse) (fleet.Instance, bool) {
 	l := c.Config.Labels
-	node, err := strconv.Atoi(l[fleet.LabelNode])
-	if err != nil || node < 1 || l[fleet.LabelFleet] == "" {
+	node, _ := strconv.Atoi(l[fleet.LabelNode])
+	generation, _ := strconv.Atoi(l[fleet.LabelGeneration])
+	if l[fleet.LabelFleet] == "" || l[fleet.LabelEnvironment] == "" || l[fleet.LabelLayer] == "" || l[fleet.LabelSpec] == "" || node < 1 || generation < 1 {
 		return fleet.Instance{}, false
 	}
-	generation, _ := strconv.Atoi(l[fleet.LabelGeneration])
 	in := fleet.Instance{
 		NodeID: fleet.NodeID{Environment: l[fleet.LabelEnvironment], Layer: l[fleet.LabelLayer], Node: node},
 		Host:   h.name, Generation: generation,
 		ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"),
 		Written: l[fleet.LabelWritten], Spec: l[fleet.LabelSpec], Image: l[fleet.LabelImage], Revision: l[fleet.LabelRevision],
-		ImageID: c.Image, RestartCount: c.RestartCount,
+		ImageID: c.Image, RestartCount: c.RestartCount, CreatedAt: parseTime(c.Created),
 		Limits: fleet.Limits{
 			Memory: spec.Bytes(c.HostConfig.Memory), MemoryReservation: spec.Bytes(c.HostConfig.MemoryReservation),
 			NanoCPUs: c.HostConfig.NanoCPUs, CPUShares: c.HostConfig.CPUShares,
@@ -62,12 +62,30 @@ func (h *Host) instance(c container.InspectResponse) (fleet.Instance, bool) {
 	if c.Config.StopTimeout != nil {
 		in.StopGrace = time.Duration(*c.Config.StopTimeout) * time.Second
 	}
-	readState(&in, c.State)
-	name := fleet.NetworkName(l[fleet.LabelFleet], in.Environment)
-	if e := c.NetworkSettings.Networks[name]; e != nil {
-		in.Network, in.Address = name, endpointAddr(e)
+	if name := fleet.ContainerName(l[fleet.LabelFleet], in.NodeID, generation); in.Name != name {
+		in.Renamed = name
 	}
+	readState(&in, c.State)
+	readNetworks(&in, fleet.NetworkName(l[fleet.LabelFleet], in.Environment), c.NetworkSettings.Networks)
 	return in, true
+}
+
+// readNetworks tells the environment's network from those that it was put onto by hand.
+func readNetworks(in *fleet.Instance, own string, networks map[string]*network.EndpointSettings) {
+	for name, e := range networks {
+		if name != own {
+			in.OtherNetworks = append(in.OtherNetworks, name)
+			continue
+		}
+		in.Network, in.NetworkID, in.Address = name, e.NetworkID, endpointAddr(e)
+	}
+	slices.Sort(in.OtherNetworks)
+}
+
+func stranger(c container.InspectResponse) fleet.Stranger {
+	return fleet.Stranger{
+		ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), State: fleet.State(c.State.Status), CreatedAt: parseTime(c.Created),
+	}
 }
 
 func readState(in *fleet.Instance, s *container.State) {

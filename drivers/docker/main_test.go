@@ -107,7 +107,7 @@ func node(fleetName string, n int) fleet.Container {
 		NodeID: id, Generation: 1, Name: fleet.ContainerName(fleetName, id, 1), Image: testImage,
 		Labels: map[string]string{
 			fleet.LabelFleet: fleetName, fleet.LabelEnvironment: "shop", fleet.LabelLayer: "web",
-			fleet.LabelNode: fmt.Sprint(n), fleet.LabelGeneration: "1",
+			fleet.LabelNode: fmt.Sprint(n), fleet.LabelGeneration: "1", fleet.LabelSpec: "v1:abc",
 		},
 		Network: "none", StopGrace: time.Second,
 	}

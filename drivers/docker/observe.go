@@ -138,18 +138,23 @@ func (h *Host) containers(ctx context.Context, fleetName string, st *fleet.HostS
 	slices.SortFunc(st.Keepers, func(a, b fleet.KeeperContainer) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
 	})
+	fleet.SortStrangers(st.Strangers)
 	return nil
 }
 
-// sort puts a container where it belongs: with the nodes, with the keepers, or nowhere.
+// sort puts a container where it belongs: with the nodes, with the keepers, or with the strangers. A helper
+// comes and goes by itself.
 func (h *Host) sort(c container.InspectResponse, st *fleet.HostState) {
-	switch c.Config.Labels[fleet.LabelRole] {
-	case "":
-		if in, ok := h.instance(c); ok {
-			st.Instances = append(st.Instances, in)
-		}
-	case fleet.RoleKeeper:
+	role := c.Config.Labels[fleet.LabelRole]
+	in, node := h.instance(c)
+	switch {
+	case role == fleet.RoleHelper:
+	case role == fleet.RoleKeeper:
 		st.Keepers = append(st.Keepers, keeper(c))
+	case role == "" && node:
+		st.Instances = append(st.Instances, in)
+	default:
+		st.Strangers = append(st.Strangers, stranger(c))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -157,6 +158,28 @@ func TestOtherFleetsAreCounted(t *testing.T) {
 	require.True(t, st.Reachable, st.Problem)
 	require.Len(t, st.Instances, 1)
 	require.Equal(t, map[string]int{other: 2}, st.OtherFleets)
+}
+
+func TestContainersThatOnlyLookLikeOursAreStrangers(t *testing.T) {
+	h := open(t, lab.Host(1), docker.Options{})
+	mine := randomFleet()
+	for i, label := range []string{fleet.LabelNode, fleet.LabelGeneration, fleet.LabelLayer, fleet.LabelEnvironment, fleet.LabelSpec} {
+		c := node(mine, i+1)
+		c.Labels = maps.Clone(c.Labels)
+		delete(c.Labels, label)
+		create(t, h, c)
+	}
+	c := node(mine, 9)
+	c.Labels = maps.Clone(c.Labels)
+	c.Labels[fleet.LabelRole] = "poet"
+	id := create(t, h, c)
+	st := h.Observe(t.Context(), mine)
+	require.True(t, st.Reachable, st.Problem)
+	require.Empty(t, st.Instances)
+	require.Len(t, st.Strangers, 6)
+	last := st.Strangers[5]
+	require.Equal(t, fleet.Stranger{ID: id, Name: c.Name, State: fleet.StateCreated, CreatedAt: last.CreatedAt}, last)
+	require.False(t, last.CreatedAt.IsZero())
 }
 
 func TestObserveKnowsTheEngineAndItsAddresses(t *testing.T) {

@@ -44,6 +44,9 @@ type HostState struct {
 	Networks  []Network  // all of the host's networks, ours and others', sorted by name
 	Volumes   []Volume   // ours, sorted by name
 	Keepers   []KeeperContainer
+	// Strangers are containers with the fleet's label that are neither a node's nor the keeper's: made by
+	// hand. They are told of and never touched. Sorted by name.
+	Strangers []Stranger
 	Keeper    *KeeperState // what the keeper answered; nil: there is none or it doesn't answer
 	// KeeperProblem is why there is no answer of the keeper, for people.
 	KeeperProblem string
@@ -97,8 +100,10 @@ type Instance struct {
 	Host       string
 	Generation int
 
-	ID       string // the container's
-	Name     string // without a leading slash
+	ID   string // the container's
+	Name string // without a leading slash
+	// Renamed is the name that its labels stand for, where it has another one.
+	Renamed  string
 	Written  string // labels, see spec.Layer
 	Spec     string
 	Image    string // the digest or image ID that it was created from
@@ -107,6 +112,7 @@ type Instance struct {
 	ImageID      string
 	State        State
 	Health       Health
+	CreatedAt    time.Time
 	StartedAt    time.Time // zero: never
 	FinishedAt   time.Time // zero: never
 	ExitCode     int
@@ -120,7 +126,9 @@ type Instance struct {
 	RestartPolicy string
 	StopGrace     time.Duration // how long the container itself wants to be given; 0: the engine's default
 	Network       string        // the environment's network, where it is attached to it
+	NetworkID     string        // the network's that it was last attached to under that name; empty: not known
 	Address       netip.Addr    // assigned on that network; known also while stopped
+	OtherNetworks []string      // names of the networks that it is attached to besides, sorted
 	Published     []Published
 	Volumes       []string // names, sorted
 }

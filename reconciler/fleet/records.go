@@ -35,8 +35,43 @@ type AppliedRecord struct {
 	Hash string `json:"hash"`
 }
 
+const appliedPrefix = "applied/"
+
 // AppliedKey is the key of a layer's AppliedRecord.
-func AppliedKey(l LayerID) string { return "applied/" + l.Environment + "/" + l.Layer }
+func AppliedKey(l LayerID) string { return appliedPrefix + l.Environment + "/" + l.Layer }
+
+// Applied is an AppliedRecord with its layer.
+type Applied struct {
+	Layer LayerID
+	Hash  string
+}
+
+// Applied are the specs that layers with nodes on the keeper's host were last brought to, sorted by layer.
+func (k *KeeperState) Applied() []Applied {
+	var all []Applied
+	for _, r := range k.withPrefix(appliedPrefix) {
+		environment, layer, ok := strings.Cut(strings.TrimPrefix(r.Key, appliedPrefix), "/")
+		var a AppliedRecord
+		if ok && json.Unmarshal(r.Value, &a) == nil {
+			all = append(all, Applied{LayerID{environment, layer}, a.Hash})
+		}
+	}
+	return all
+}
+
+// withPrefix are the records whose keys begin so.
+func (k *KeeperState) withPrefix(prefix string) []Record {
+	if k == nil {
+		return nil
+	}
+	compare := func(r Record, key string) int { return strings.Compare(r.Key, key) }
+	first, _ := slices.BinarySearchFunc(k.Records, prefix, compare)
+	last := first
+	for last < len(k.Records) && strings.HasPrefix(k.Records[last].Key, prefix) {
+		last++
+	}
+	return k.Records[first:last]
+}
 
 // ImageRecord is an image that evenkeel pulled onto a host, so that it may be removed again. Key:
 // image/<its ID>.

@@ -17,6 +17,7 @@ func Compute(in Input) Plan {
 	w.place()
 	w.attachNetworks()
 	w.findPauses()
+	w.readApplied()
 	for _, l := range w.layers {
 		w.decideLayer(l)
 	}
@@ -26,6 +27,7 @@ func Compute(in Input) Plan {
 		w.reportOnly(l)
 		w.buildContainers(l)
 		w.clearAway(l)
+		w.mend(l)
 	}
 	w.order()
 	w.hostOperations()

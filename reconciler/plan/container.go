@@ -47,8 +47,7 @@ func Container(in ContainerInput) fleet.Container {
 		Privileged: l.Security.Privileged, Capabilities: capabilities(l.Security.Capabilities), ReadOnly: l.Security.ReadOnly,
 		PidsLimit: pidsLimit, Limits: in.Limits,
 		StopSignal: l.Stop.Signal, StopGrace: l.Stop.Grace,
-		// Without a restart policy containers stay down after a power cut.
-		Restart: "unless-stopped",
+		Restart: RestartPolicy,
 		Files:   l.Files,
 	}
 	for i := range l.Ports {

@@ -34,14 +34,15 @@ func (w *world) hostOperations() {
 		w.volumes(h)
 	}
 	slices.SortStableFunc(w.plan.Hosts, func(a, b HostOperation) int {
-		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(step(a), step(b)), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Environment, b.Environment))
+		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(step(a), step(b)), compareParts(a, b))
 	})
 }
 
 // step is an operation's place among those of its host.
 func step(o HostOperation) int {
 	return slices.Index([]string{
-		"remove container", "create network", "create keeper", "start keeper", "replace keeper", "connect keeper",
+		"remove container", "create network", "create keeper", "start keeper", "replace keeper", "connect keeper", "disconnect keeper",
+		"rename container", "update container", "disconnect container", "connect container",
 		"remove network", "remove volume",
 	}, o.Operation+" "+o.What)
 }
@@ -81,6 +82,8 @@ func (w *world) keeper(h *host) {
 		w.onHost(h, "start", "keeper", name, "")
 	case main.Version < w.in.KeeperVersion:
 		w.onHost(h, "replace", "keeper", name, "")
+	default:
+		w.mendKeeper(h, main)
 	}
 }
 

@@ -220,6 +220,10 @@ func (w *world) keep(l *layer, n *node, cur *fleet.Instance) {
 	switch cur.State {
 	case fleet.StateRunning, fleet.StateRestarting:
 	default:
+		if w.fleet.SelfHeal && !w.attached(cur) {
+			l.wait(n, "is started once it is back on its network")
+			return
+		}
 		l.add(n, Operation{Kind: Start, Host: cur.Host, Instance: cur,
 			Causes: []Cause{{Field: "state", From: string(cur.State), To: "running"}}})
 		return

@@ -144,13 +144,18 @@ type Waiting struct {
 // HostOperation is a change of something on a host that is no node.
 type HostOperation struct {
 	Host      string `json:"host"`
-	Operation string `json:"operation"` // create, start, remove, connect, replace
+	Operation string `json:"operation"` // create, start, remove, connect, disconnect, replace, rename, update
 	What      string `json:"what"`      // keeper, network, volume, container
 	Name      string `json:"name"`
+	// Causes are what was changed by hand, where that is put back.
+	Causes []Cause `json:"causes,omitempty"`
 
 	Environment string `json:"-"`
-	// Instance is the leftover container to remove, for what container.
+	// Instance is the container that is removed as a leftover, or put right, for what container.
 	Instance *fleet.Instance `json:"-"`
+	// Network is what the container is connected to (with Address) or disconnected from.
+	Network string     `json:"-"`
+	Address netip.Addr `json:"-"`
 }
 
 // DNSOperation is a change of an external record.

@@ -3,6 +3,7 @@ package plan_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -72,7 +73,7 @@ func (m *model) harm(t *rapid.T) {
 	if h.down {
 		return
 	}
-	switch rapid.IntRange(0, 6).Draw(t, "harm") {
+	switch rapid.IntRange(0, 9).Draw(t, "harm") {
 	case 0:
 		for i := range h.state.Instances {
 			h.state.Instances[i].State = fleet.StateExited
@@ -91,6 +92,24 @@ func (m *model) harm(t *rapid.T) {
 	case 4:
 		if len(h.state.Keepers) > 0 {
 			h.state.Keepers[0].State, h.keeper = fleet.StateExited, nil
+		}
+	case 5:
+		for i := range h.state.Instances {
+			in := &h.state.Instances[i]
+			in.Name, in.Renamed = "other"+in.ID, in.Name
+		}
+	case 6:
+		for i := range h.state.Instances {
+			h.state.Instances[i].RestartPolicy, h.state.Instances[i].OtherNetworks = "no", []string{"b", "c"}
+		}
+	case 7: // also while they don't run: they are started on their network
+		for i := range h.state.Instances {
+			h.state.Instances[i].Network, h.state.Instances[i].Address = "", netip.Addr{}
+			h.state.Instances[i].State = rapid.SampledFrom([]fleet.State{fleet.StateRunning, fleet.StateExited}).Draw(t, "state")
+		}
+	case 8:
+		if len(h.state.Keepers) > 0 {
+			delete(h.state.Keepers[0].Networks, fleet.UplinkName(m.name))
 		}
 	}
 }
@@ -158,6 +177,10 @@ func checkWanted(t *rapid.T, m *model, s *spec.Spec, last plan.Plan) {
 			if hash, ok := wanted[in.NodeID]; ok {
 				require.Equal(t, hash, in.Spec, "%s isn't what is written", in.Name)
 				require.Equal(t, fleet.StateRunning, in.State, in.Name)
+				require.Equal(t, fleet.ContainerName(m.name, in.NodeID, in.Generation), in.Name)
+				require.Equal(t, plan.RestartPolicy, in.RestartPolicy, in.Name)
+				require.Equal(t, fleet.NetworkName(m.name, in.Environment), in.Network, in.Name)
+				require.Empty(t, in.OtherNetworks, in.Name)
 				delete(wanted, in.NodeID)
 			} else if !strings.Contains(strings.Join(last.Refused, ""), "prune.maxShare") {
 				t.Fatalf("%s is left over: %s", in.Name, asJSON(t, last))

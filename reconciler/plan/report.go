@@ -61,17 +61,7 @@ func causeText(causes []Cause) string {
 }
 
 // carriedOut says whether a keeper knows that the layer once was just as its spec has it now.
-func (w *world) carriedOut(l *layer) bool {
-	for _, n := range l.nodes {
-		for _, h := range w.hostsOf(n) {
-			var r fleet.AppliedRecord
-			if h.state.Keeper.Record(fleet.AppliedKey(l.id), &r) && r.Hash == l.spec.LayerHash {
-				return true
-			}
-		}
-	}
-	return false
-}
+func (w *world) carriedOut(l *layer) bool { return w.applied[l.id] }
 
 // hostsOf are the hosts in reach that a node is or was on.
 func (w *world) hostsOf(n *node) []*host {
@@ -90,10 +80,10 @@ func (w *world) hostsOf(n *node) []*host {
 	return hosts
 }
 
-// noteCarriedOut has the keepers remember which spec a layer without anything left to do was brought to.
-// It is only needed, and only written, where drift is not healed.
+// noteCarriedOut has the keepers remember which spec a layer without anything left to do was brought to:
+// from then on what differs is drift, which no commit explains.
 func (w *world) noteCarriedOut(l *layer) {
-	if w.fleet.SelfHeal || l.spec == nil || len(l.out.Operations)+len(l.out.Waiting) > 0 {
+	if l.spec == nil || len(l.out.Operations)+len(l.out.Waiting) > 0 {
 		return
 	}
 	noted := map[string]bool{}

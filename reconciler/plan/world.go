@@ -30,7 +30,8 @@ type world struct {
 	traces bool
 	down   []string // hosts of the spec that don't answer, sorted
 
-	pauses map[string][]foundPause // by the record's key
+	pauses  map[string][]foundPause // by the record's key
+	applied map[fleet.LayerID]bool  // layers that were brought to the spec that they have
 
 	subnets map[string]*subnet // by environment
 	parts   map[part]int       // indexes into plan.Networks

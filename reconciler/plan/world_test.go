@@ -182,7 +182,7 @@ func (m *model) hostOperation(p plan.Plan, op plan.HostOperation) {
 		}
 		h.state.Networks = append(h.state.Networks, n)
 	case "create keeper", "start keeper", "replace keeper":
-		networks := map[string]netip.Addr{}
+		networks := map[string]netip.Addr{fleet.UplinkName(m.name): {}}
 		if len(h.state.Keepers) > 0 {
 			networks = h.state.Keepers[0].Networks
 		}
@@ -192,7 +192,23 @@ func (m *model) hostOperation(p plan.Plan, op plan.HostOperation) {
 		}
 		h.keeper.Version = 3
 	case "connect keeper":
-		h.state.Keepers[0].Networks[op.Name] = partOf(p, op).Keeper
+		h.state.Keepers[0].Networks[op.Name] = netip.Addr{}
+		if part := partOf(p, op); part != nil {
+			h.state.Keepers[0].Networks[op.Name] = part.Keeper
+		}
+	case "disconnect keeper":
+		delete(h.state.Keepers[0].Networks, op.Name)
+	case "rename container":
+		in := h.instance(op.Instance.ID)
+		in.Name, in.Renamed = in.Renamed, ""
+	case "update container":
+		h.instance(op.Instance.ID).RestartPolicy = plan.RestartPolicy
+	case "disconnect container":
+		in := h.instance(op.Instance.ID)
+		in.OtherNetworks = slices.DeleteFunc(slices.Clone(in.OtherNetworks), func(n string) bool { return n == op.Network })
+	case "connect container":
+		in := h.instance(op.Instance.ID)
+		in.Network, in.NetworkID, in.Address = op.Network, "", op.Address
 	case "remove network":
 		h.state.Networks = slices.DeleteFunc(h.state.Networks, func(n fleet.Network) bool { return n.Name == op.Name })
 		delete(h.state.Keepers[0].Networks, op.Name)
@@ -280,7 +296,7 @@ func (m *model) prepare(op plan.Operation) string {
 	in := fleet.Instance{
 		NodeID: op.ID, Host: op.Host, Generation: c.Generation, ID: fmt.Sprintf("id%d", m.nextID), Name: c.Name,
 		Written: c.Labels[fleet.LabelWritten], Spec: c.Labels[fleet.LabelSpec], Image: c.Labels[fleet.LabelImage],
-		State: fleet.StateCreated, Limits: c.Limits, Network: c.Network, Address: c.Address,
+		State: fleet.StateCreated, Limits: c.Limits, RestartPolicy: c.Restart, Network: c.Network, Address: c.Address,
 	}
 	for _, other := range h.state.Instances {
 		if other.Name == c.Name {
@@ -304,6 +320,9 @@ func (m *model) prepare(op plan.Operation) string {
 // run starts a container; an address that is in use fails it, as it does on an engine.
 func (m *model) run(h *modelHost, id string) {
 	in := h.instance(id)
+	if in.Network == "" {
+		panic(in.Name + " is started without its network")
+	}
 	for _, other := range h.state.Instances {
 		if other.ID != id && other.Running() && other.Address == in.Address && other.Environment == in.Environment {
 			panic(in.Name + ": address already in use by " + other.Name)

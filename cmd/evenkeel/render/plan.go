@@ -159,12 +159,21 @@ func planHosts(p plan.Plan, s Style) string {
 	}
 	t := table{indent: "  "}
 	for _, h := range p.Hosts {
-		t.add(h.Host, h.Operation, clean(h.What+" "+h.Name))
+		t.add(h.Host, h.Operation, clean(h.What+" "+h.Name), s.dim(hostCauses(h)))
 	}
 	for _, d := range p.DNS {
 		t.add(d.Provider, d.Operation, clean(d.Record))
 	}
 	return "\n" + s.bold("hosts and names") + "\n" + t.String()
+}
+
+// hostCauses is what was changed by hand, where that is put back.
+func hostCauses(h plan.HostOperation) string {
+	var causes []string
+	for _, c := range h.Causes {
+		causes = append(causes, clean(c.Field)+": "+change(c))
+	}
+	return strings.Join(causes, ", ")
 }
 
 func planRemarks(p plan.Plan, s Style) string {

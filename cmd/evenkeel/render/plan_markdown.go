@@ -138,7 +138,11 @@ func markdownCause(c plan.Cause) string {
 func hostRows(p plan.Plan) []string {
 	var rows []string
 	for _, h := range p.Hosts {
-		rows = append(rows, row(code(h.Host), h.Operation, h.What+" "+code(h.Name)))
+		what := h.What + " " + code(h.Name)
+		for _, c := range h.Causes {
+			what += "<br>" + markdownCause(c)
+		}
+		rows = append(rows, row(code(h.Host), h.Operation, what))
 	}
 	for _, d := range p.DNS {
 		rows = append(rows, row(code(d.Provider), d.Operation, code(d.Record)))

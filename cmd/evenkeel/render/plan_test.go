@@ -46,7 +46,10 @@ func rollingPlan() plan.Plan {
 				Waiting: []plan.Waiting{{Node: 5, Reason: "0/3 hosts fit: 2 cordoned, 1 has 256Mi of 512Mi free"}},
 			},
 		},
-		Hosts:    []plan.HostOperation{{Host: "hn1", Operation: "create", What: "network", Name: "evenkeel_production_shop"}},
+		Hosts: []plan.HostOperation{
+			{Host: "hn1", Operation: "create", What: "network", Name: "evenkeel_production_shop"},
+			{Host: "hn1", Operation: "rename", What: "container", Name: "mine", Causes: []plan.Cause{{Field: "name", From: "mine", To: "production_shop_web_1_g7"}}},
+		},
 		Warnings: []string{"names on hn2 may be stale: its keeper is out of reach"},
 		Refused:  []string{"6 of 9 nodes would be removed, more than prune.maxShare (50%)"},
 	}

@@ -5,6 +5,7 @@ package conformance
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ type Engine interface {
 	Remove(ctx context.Context, id string) error
 	Rename(ctx context.Context, id, name string) error
 	Update(ctx context.Context, id string, l fleet.Limits) error
+	SetRestartPolicy(ctx context.Context, id, policy string) error
 	EnsureNetwork(ctx context.Context, n fleet.Network) error
 	RemoveNetwork(ctx context.Context, name string) error
 	RemoveVolume(ctx context.Context, name string) error
@@ -54,6 +56,7 @@ func Run(t *testing.T, newSite func(t *testing.T) Site) {
 		{"what is gone already is done", goneIsDone},
 		{"what isn't there is not found", notFound},
 		{"limits change in place", limits},
+		{"what is changed by hand is seen", byHand},
 		{"networks are made once", networks},
 		{"a network of others is left alone", foreignNetwork},
 		{"containers join and leave networks", joinAndLeave},
@@ -249,6 +252,41 @@ func limits(t *testing.T, s *site) {
 	after, err = s.Engine.Inspect(t.Context(), id)
 	require.NoError(t, err)
 	require.Equal(t, want.Within(host), after.Limits, "no more CPUs than the host has")
+}
+
+func byHand(t *testing.T, s *site) {
+	s.ensureNetwork(t)
+	other := s.network
+	other.Name, other.Environment, other.Subnet, other.Gateway = s.network.Name+"2", "shop2", netip.Prefix{}, netip.Addr{}
+	require.NoError(t, s.Engine.EnsureNetwork(t.Context(), other))
+	t.Cleanup(func() { require.NoError(t, s.Engine.RemoveNetwork(context.Background(), other.Name)) })
+	c := s.container(1, 1)
+	id := s.create(t, c)
+	require.NoError(t, s.Engine.Start(t.Context(), id))
+	before, err := s.Engine.Inspect(t.Context(), id)
+	require.NoError(t, err)
+	require.Empty(t, before.Renamed)
+	require.Empty(t, before.OtherNetworks)
+	require.False(t, before.CreatedAt.IsZero())
+
+	require.NoError(t, s.Engine.Rename(t.Context(), id, c.Name+"x"))
+	require.NoError(t, s.Engine.Connect(t.Context(), other.Name, id, ""))
+	require.NoError(t, s.Engine.SetRestartPolicy(t.Context(), id, "no"))
+	after, err := s.Engine.Inspect(t.Context(), id)
+	require.NoError(t, err)
+	require.Equal(t, c.Name, after.Renamed)
+	require.Equal(t, []string{other.Name}, after.OtherNetworks)
+	require.Equal(t, "no", after.RestartPolicy)
+	require.Equal(t, before.Limits, after.Limits)
+	require.Equal(t, before.StartedAt, after.StartedAt, "in place")
+	i := slices.IndexFunc(s.observe(t).Networks, func(n fleet.Network) bool { return n.ID == after.NetworkID })
+	require.GreaterOrEqual(t, i, 0, "it is on the network that is there")
+
+	require.NoError(t, s.Engine.Disconnect(t.Context(), s.network.Name, id))
+	after, err = s.Engine.Inspect(t.Context(), id)
+	require.NoError(t, err)
+	require.Empty(t, after.Network)
+	require.False(t, after.Address.IsValid())
 }
 
 func networks(t *testing.T, s *site) {
