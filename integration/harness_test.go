@@ -131,6 +131,12 @@ func (s *site) gitOutput(args ...string) string {
 	return string(out)
 }
 
+// head is the newest revision.
+func (s *site) head() string {
+	s.t.Helper()
+	return strings.TrimSpace(s.gitOutput("rev-parse", "HEAD"))
+}
+
 // outcome is what a run of evenkeel left.
 type outcome struct {
 	stdout, stderr string

@@ -114,7 +114,7 @@ func (l *loop) alive() {
 // converged waits until all is as the newest commit says.
 func (l *loop) converged() reconciler.Status {
 	l.t.Helper()
-	head := strings.TrimSpace(l.site.gitOutput("rev-parse", "HEAD"))
+	head := l.site.head()
 	return l.until(patience, func(st reconciler.Status) error {
 		if st.Revision != head {
 			return fmt.Errorf("at revision %s, not %s", st.Revision, head)

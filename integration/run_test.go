@@ -324,7 +324,7 @@ func TestNewerCommitOvertakesARollout(t *testing.T) {
 	const policy = "minHealthy: 0s, delay: 4s, drainTimeout: 0s"
 	commit := func(version int) string {
 		s.environment("shop", webAndClient(version, "", policy))
-		return strings.TrimSpace(s.gitOutput("rev-parse", "HEAD"))
+		return s.head()
 	}
 	started := s.starts(h)
 	first := commit(1)

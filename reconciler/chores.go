@@ -29,6 +29,9 @@ func (c *Controller) beginChores(ctx context.Context, p plan.Plan, number int) {
 		if !c.canWrite(op.Host) || op.Operation != "remove" && c.atWork(op) {
 			continue // planned anew once that has ended, or the host is in reach, its keeper answers and its lease is ours
 		}
+		if op.Instance != nil && c.worked(c.host(op.Host), op.Instance) {
+			continue // planned anew when its operation has ended
+		}
 		if c.takeChore(choreKey(op), number) {
 			byHost[op.Host] = append(byHost[op.Host], op)
 		}
@@ -128,7 +131,7 @@ func (c *Controller) chore(ctx context.Context, hostName string, op plan.HostOpe
 		return c.replaceKeeper(ctx, h)
 	case "remove container":
 		if c.worked(h, op.Instance) {
-			return nil // planned anew when its operation has ended
+			return nil // it has been taken since
 		}
 		if err := h.engine.Remove(ctx, op.Instance.ID); err != nil {
 			return err

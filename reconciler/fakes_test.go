@@ -32,7 +32,9 @@ type engine struct {
 	state     fleet.HostState
 	specs     map[string]fleet.Container
 	hangs     bool
-	removed   []string // containers
+	slow      time.Duration // that an observation takes
+	stops     time.Duration // that a stop takes
+	removed   []string      // containers
 	resolve   func(ctx context.Context, ref string) (string, error)
 	has       map[string]bool // images
 	events    chan fleet.Event
@@ -73,6 +75,10 @@ func (e *engine) Observe(ctx context.Context, _ string) fleet.HostState {
 	if err := e.hung(ctx); err != nil {
 		return fleet.HostState{Name: e.name, Problem: err.Error()}
 	}
+	e.mu.Lock()
+	slow := e.slow
+	e.mu.Unlock()
+	time.Sleep(slow)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	st := e.state
@@ -160,6 +166,15 @@ func (e *engine) Start(_ context.Context, id string) error {
 	return err
 }
 
+func (e *engine) Stop(_ context.Context, id, _ string, _ time.Duration) error {
+	e.mu.Lock()
+	stops := e.stops
+	e.mu.Unlock()
+	time.Sleep(stops)
+	_, err := e.change(id, func(in *fleet.Instance) { in.State = fleet.StateExited })
+	return err
+}
+
 func (e *engine) Inspect(_ context.Context, id string) (fleet.Instance, error) {
 	return e.change(id, func(*fleet.Instance) {})
 }
@@ -170,11 +185,6 @@ func (e *engine) Remove(_ context.Context, id string) error {
 	e.removed = append(e.removed, id)
 	e.state.Instances = slices.DeleteFunc(e.state.Instances, func(in fleet.Instance) bool { return in.ID == id })
 	return nil
-}
-
-func (e *engine) Stop(_ context.Context, id, _ string, _ time.Duration) error {
-	_, err := e.change(id, func(in *fleet.Instance) { in.State = fleet.StateExited })
-	return err
 }
 
 func (e *engine) RemoveNetwork(_ context.Context, name string) error {
@@ -229,6 +239,7 @@ type keeper struct {
 	done    chan struct{}
 	silent  time.Time // since when it doesn't answer; zero: it does
 	stuck   bool      // it takes no zone
+	forgets bool      // it takes zones and never says so
 	refuses string    // who else has the lease
 }
 
@@ -311,7 +322,7 @@ func (k *keeper) Done() <-chan struct{} { return k.done }
 func (k *keeper) Close() error          { return nil }
 func (k *keeper) SetZone(ctx context.Context, z fleet.Zone) error {
 	k.mu.Lock()
-	stuck := k.stuck
+	stuck, forgets := k.stuck, k.forgets
 	k.mu.Unlock()
 	if err := k.answer(ctx); err != nil {
 		return err
@@ -319,7 +330,10 @@ func (k *keeper) SetZone(ctx context.Context, z fleet.Zone) error {
 	if stuck {
 		return unanswered(ctx)
 	}
-	return k.change(func(s *fleet.KeeperState) { s.Zone = z })
+	if err := k.change(func(s *fleet.KeeperState) { s.Zone = z }); err != nil || !forgets {
+		return err
+	}
+	return unanswered(ctx)
 }
 func (k *keeper) SetCopy(_ context.Context, c fleet.Copy) error {
 	return k.change(func(s *fleet.KeeperState) { s.Copy = c })

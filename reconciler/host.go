@@ -28,8 +28,12 @@ type host struct {
 	patches map[string]patch // what writes told since the last reading began
 	session Keeper           // nil: none
 	told    *fleet.Zone      // what the keeper acknowledged last; nil: not known
-	leased  bool
-	muted   string // why the keeper could not be brought to answer, as it was said; empty: it answers
+	toldAt  time.Time        // when told was acknowledged; zero: it was read
+	askedAt time.Time        // when the keeper was asked for what state.Keeper is from
+	// acknowledged is what the keeper has acknowledged since the answer in state was asked for, by key.
+	acknowledged map[string]acknowledged
+	leased       bool
+	muted        string // why the keeper could not be brought to answer, as it was said; empty: it answers
 	// regaining is closed when the last attempt to bring the host back has ended; nil: there was none.
 	regaining chan struct{}
 
@@ -57,7 +61,7 @@ type patch struct {
 }
 
 func newHost(s spec.Host, e Engine) *host {
-	return &host{name: s.Name, spec: s, engine: e, patches: map[string]patch{}, state: fleet.HostState{Name: s.Name, Problem: "not read yet"}}
+	return &host{name: s.Name, spec: s, engine: e, patches: map[string]patch{}, acknowledged: map[string]acknowledged{}, state: fleet.HostState{Name: s.Name, Problem: "not read yet"}}
 }
 
 func (h *host) close() error {
@@ -163,8 +167,7 @@ func (h *host) keep(state fleet.HostState, begun time.Time) {
 		state.Instances = patched(state.Instances, id, p)
 	}
 	if state.Keeper != nil {
-		zone := state.Keeper.Zone
-		h.told = &zone
+		state.Keeper = h.withAcknowledged(state.Keeper, begun)
 	}
 	h.state, h.read = state, true
 }
@@ -215,18 +218,6 @@ func (h *host) saw(id string, p patch) {
 	p.at = time.Now()
 	h.patches[id] = p
 	h.state.Instances = patched(h.state.Instances, id, p)
-}
-
-// recordPut notes a record that the keeper has acknowledged; nil: it was deleted.
-func (h *host) recordPut(r fleet.Record) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.state.Keeper == nil {
-		return
-	}
-	k := *h.state.Keeper
-	k.Records = fleet.WithRecord(k.Records, r)
-	h.state.Keeper = &k
 }
 
 // sessionEnded is why a keeper that has just been spoken to can't be.

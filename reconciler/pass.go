@@ -156,6 +156,11 @@ func (c *Controller) carryOut(ctx context.Context, p plan.Plan, number int) bool
 		}
 		w.Offer(l, func(op plan.Operation) bool { return c.ready(op.After) })
 	}
+	for i := range p.Settled {
+		if w := c.atWork(p.Settled[i].ID()); w != nil {
+			w.Offer(p.Settled[i], func(plan.Operation) bool { return false }) // nothing is begun: it tells what is at hand
+		}
+	}
 	return c.busy()
 }
 
@@ -204,6 +209,16 @@ func (c *Controller) worker(l fleet.LayerID) *rollout.Worker {
 		c.workers[l] = w
 	}
 	return w
+}
+
+// atWork returns a layer's worker if it has anything at hand, or nil.
+func (c *Controller) atWork(l fleet.LayerID) *rollout.Worker {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w := c.workers[l]; w != nil && !w.Idle() {
+		return w
+	}
+	return nil
 }
 
 func (c *Controller) allWorkers() []*rollout.Worker {

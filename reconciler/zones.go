@@ -116,17 +116,18 @@ func (c *Controller) tell(ctx context.Context, h *host) error {
 	begun := time.Now()
 	if err := k.SetZone(ctx, z); err != nil {
 		err = fmt.Errorf("telling the keeper on %s: %w", h.name, err)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.told = nil // it may have taken it all the same
 		if errors.Is(err, fleet.ErrUnreachable) && ctx.Err() == nil {
 			h.untold, h.untoldAt = err, time.Now()
-			h.mu.Lock()
 			h.answers(false, begun)
-			h.mu.Unlock()
 		}
 		return err
 	}
 	h.mu.Lock()
 	h.answers(true, begun)
-	h.told = &z
+	h.told, h.toldAt = &z, time.Now()
 	if h.state.Keeper != nil {
 		s := *h.state.Keeper
 		s.Zone = z

@@ -88,7 +88,9 @@ func (w *world) finish() Plan {
 		if len(l.out.Operations)+len(l.out.Waiting) > 0 || l.out.Paused != "" {
 			l.out.Operations = Order(l.out.Operations)
 			p.Layers = append(p.Layers, l.out)
+			continue
 		}
+		p.Settled = append(p.Settled, l.out)
 	}
 	if p.Hosts == nil || w.halted {
 		p.Hosts = []HostOperation{}

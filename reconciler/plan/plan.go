@@ -66,6 +66,9 @@ type Plan struct {
 	Records []RecordWrite `json:"-"`
 	// Weighed is for the input of the revision's next plan; the input's own where nothing was found since.
 	Weighed *Weighed `json:"-"`
+	// Settled are the layers for which nothing is to be done: what is at hand there, for a revision before
+	// this one, isn't wanted any more.
+	Settled []Layer `json:"-"`
 }
 
 // Layer is what would be done to one layer.

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -32,8 +33,8 @@ func (w *Worker) carryOut(l plan.Layer, op plan.Operation, o *overtaking) error 
 	switch {
 	case err == nil:
 		w.succeed(l, op, s.begun)
-	case untouched(err) && !s.changed:
-		w.fail(l, op, PhaseGivenUp, err, "")
+	case errors.Is(err, ErrOvertaken), untouched(err) && !s.changed:
+		w.fail(l, op, PhaseGivenUp, err, "") // overtaken, it is gone on with as the newest revision says
 	default:
 		s.failed(err)
 	}
@@ -74,6 +75,16 @@ func (s *step) slot(host string) (release func(), err error) {
 		return nil, ErrInterrupted
 	case <-s.ctx.Done():
 		return nil, context.Cause(s.ctx)
+	}
+}
+
+// overtaken says whether a newer revision changes the node at hand.
+func (s *step) overtaken() bool {
+	select {
+	case <-s.o.c:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -163,7 +163,8 @@ func (s *step) redeploy() error {
 	return nil
 }
 
-// swap stops the old container and starts the new one, with nothing in between.
+// swap stops the old container and starts the new one, with nothing in between, but for a newer revision:
+// what that doesn't want is not started any more.
 func (s *step) swap(id string) error {
 	release, err := s.slot(s.op.Host)
 	if err != nil {
@@ -175,6 +176,9 @@ func (s *step) swap(id string) error {
 		if err := s.stopOld(*old); err != nil {
 			return err
 		}
+	}
+	if s.overtaken() {
+		return ErrOvertaken
 	}
 	return s.run1(s.op.Host, id)
 }

@@ -33,11 +33,17 @@ func (t *turn) run() {
 		}
 		err := t.worker.carryOut(l, *op, o)
 		t.worker.release(op.Node)
-		t.worker.delayFrom(policy(l, *op).Delay)
-		if t.end(l, *op, err) {
+		over := t.end(l, *op, err)
+		// The delay is from a node that ended to the next one. One that was overtaken has not ended, and what
+		// mends one that failed isn't held up.
+		ended := err == nil || !over && !errors.Is(err, ErrOvertaken)
+		if ended {
+			t.worker.delayFrom(policy(l, *op).Delay)
+		}
+		if over {
 			return
 		}
-		if !t.last() {
+		if ended && !t.last() {
 			t.worker.report(l, *op, Progress{Phase: PhaseDelay, Wait: plan.Duration(policy(l, *op).Delay)})
 			if t.worker.wait(policy(l, *op).Delay, nil) != nil {
 				return

@@ -116,6 +116,13 @@ func (m *model) serves(n int) bool {
 	return in != nil && in.State == fleet.StateRunning && !m.out[n] && (!m.broken[n] || in.Generation == 1)
 }
 
+// currentOf is the generation that a node is at.
+func (m *model) currentOf(n int) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.current[n]
+}
+
 // runs says whether a node's current instance runs.
 func (m *model) runs(n int) bool {
 	in := m.instances[fmt.Sprintf("%d-g%d", n, m.current[n])]
