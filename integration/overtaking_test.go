@@ -147,7 +147,7 @@ func TestRevertDuringASimultaneousRollout(t *testing.T) {
 
 	tr.want(s, 2)
 	l.until(patience, func(reconciler.Status) error {
-		return enough(len(l.reached(plan.Redeploy, rollout.PhaseOperate)), 1)
+		return enough(len(l.reached(plan.Redeploy, rollout.PhaseOperate)), 3)
 	})
 	tr.want(s, 1)
 	l.converged()
@@ -184,7 +184,7 @@ func TestCtrlCInASimultaneousApply(t *testing.T) {
 
 	s.environment("shop", stubborn(2, stubborns, 4*time.Second))
 	p := s.command(context.Background(), "apply", "-o", "json")
-	p.until("a node at hand", func(st step) bool { return st.Phase == rollout.PhaseOperate })
+	eventually(t, patience, func() error { return enough(len(p.reached(plan.Redeploy, rollout.PhaseOperate)), 3) })
 	p.signal(syscall.SIGINT)
 	o := p.wait()
 	require.Equal(t, 130, o.code, "%s", o)
