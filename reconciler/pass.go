@@ -157,7 +157,7 @@ func (c *Controller) carryOut(ctx context.Context, p plan.Plan, number int) bool
 		w.Offer(l, func(op plan.Operation) bool { return c.ready(op.After) })
 	}
 	for i := range p.Settled {
-		if w := c.atWork(p.Settled[i].ID()); w != nil {
+		if w := c.workerAtHand(p.Settled[i].ID()); w != nil {
 			w.Offer(p.Settled[i], func(plan.Operation) bool { return false }) // nothing is begun: it tells what is at hand
 		}
 	}
@@ -211,8 +211,8 @@ func (c *Controller) worker(l fleet.LayerID) *rollout.Worker {
 	return w
 }
 
-// atWork returns a layer's worker if it has anything at hand, or nil.
-func (c *Controller) atWork(l fleet.LayerID) *rollout.Worker {
+// workerAtHand returns a layer's worker if it has anything at hand, or nil.
+func (c *Controller) workerAtHand(l fleet.LayerID) *rollout.Worker {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if w := c.workers[l]; w != nil && !w.Idle() {
