@@ -42,6 +42,7 @@ type site struct {
 	// reach is how hosts are reached that aren't reached over plain tcp; credentials is where their files are.
 	reach       map[string]spec.Host
 	credentials string
+	env         []string // more for evenkeel's environment
 }
 
 // newSite makes a repository with a fleet over the given hosts. What evenkeel put onto them is removed at
@@ -168,6 +169,7 @@ func (s *site) command(ctx context.Context, args ...string) *process {
 	p := &process{t: s.t, done: make(chan struct{})}
 	p.cmd = exec.CommandContext(ctx, program, args...)
 	p.cmd.Env = append(os.Environ(), "EVENKEEL_REPO="+s.dir, "EVENKEEL_STATE="+s.state, "EVENKEEL_CREDENTIALS_DIR="+s.credentials)
+	p.cmd.Env = append(p.cmd.Env, s.env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	require.NoError(s.t, p.cmd.Start())
 	go func() {
@@ -325,10 +327,16 @@ func enough(have, want int) error {
 // integration/lab/node and returns its full reference, by its tag and by its digest.
 func registry(t *testing.T) func(ref, version string) (tagged, digested string) {
 	t.Helper()
+	_, push := startRegistry(t)
+	return push
+}
+
+func startRegistry(t *testing.T) (r *image.Registry, push func(ref, version string) (tagged, digested string)) {
+	t.Helper()
 	r, err := image.StartRegistry(lab.Manager())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, r.Close()) })
-	return func(ref, version string) (string, string) {
+	return r, func(ref, version string) (string, string) {
 		img, err := image.New(ref, nodes, image.Config{Labels: map[string]string{"version": version}})
 		require.NoError(t, err)
 		full, err := r.Push(t.Context(), img)

@@ -101,14 +101,14 @@ func (e *engine) Image(ctx context.Context, ref string) (fleet.ImageInfo, error)
 	return fleet.ImageInfo{}, fleet.ErrNoImage
 }
 
-func (e *engine) Pull(_ context.Context, ref string) error {
+func (e *engine) Pull(_ context.Context, ref string, _ fleet.Credentials) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.has[ref] = true
 	return nil
 }
 
-func (e *engine) Resolve(ctx context.Context, ref string) (string, error) {
+func (e *engine) Resolve(ctx context.Context, ref string, _ fleet.Credentials) (string, error) {
 	e.mu.Lock()
 	f := e.resolve
 	e.mu.Unlock()

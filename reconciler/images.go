@@ -92,52 +92,114 @@ func (c *Controller) askHosts(ctx context.Context, r plan.ImageRequest) (img pla
 	return img, missing
 }
 
-// registryPatience is how long a host may get no answer of a registry before the next one is asked too.
+// registryPatience is how long one may get no answer of a registry before the next one is asked too.
 const registryPatience = 3 * time.Second
 
-// askRegistry has a host ask the registry, and the next one where the first is refused or gets no answer.
+// asker is one that can ask a registry: evenkeel itself, or a host's engine.
+type asker struct {
+	name string
+	// last: what it says of an image (that there is none, that it is denied) no other needs to be asked.
+	last bool
+	ask  func(ctx context.Context) (digest string, err error)
+}
+
+// askRegistry asks the registry by itself, and has the hosts ask it one after the other where that is of no
+// avail or gets no answer: they may have ways of their own to it.
 // Without a digest and an error none of the hosts is in reach.
 func (c *Controller) askRegistry(ctx context.Context, r plan.ImageRequest, silent func(hosts []string)) (digest string, err error) {
+	as, err := c.credentials(ctx, r.Image)
+	if err != nil {
+		return "", err
+	}
 	type answer struct {
-		host, digest string
-		err          error
+		asker
+		digest string
+		err    error
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	answers := make(chan answer, len(r.Hosts))
+	askers := c.askers(r, as)
+	answers := make(chan answer, len(askers))
 	var waits []string
-	for _, name := range r.Hosts {
-		h := c.host(name)
-		if h == nil || !h.snapshot().Reachable || ctx.Err() != nil {
-			continue
+	for _, one := range askers {
+		if ctx.Err() != nil {
+			break
 		}
 		wg.Go(func() {
-			digest, err := h.engine.Resolve(ctx, r.Image)
-			answers <- answer{name, digest, err}
+			digest, err := one.ask(ctx)
+			answers <- answer{one, digest, err}
 		})
-		waits = append(waits, name)
+		waits = append(waits, one.name)
 		patience := time.NewTimer(registryPatience)
 		select {
 		case a := <-answers:
 			patience.Stop()
-			if a.err == nil {
-				return a.digest, nil
+			if a.err == nil || a.last && final(a.err) {
+				return a.digest, a.err
 			}
-			waits, err = slices.DeleteFunc(waits, func(name string) bool { return name == a.host }), a.err
+			waits, err = slices.DeleteFunc(waits, func(name string) bool { return name == a.name }), a.err
 		case <-patience.C:
 			silent(waits)
 		}
 	}
 	for range waits {
 		a := <-answers
-		if a.err == nil {
-			return a.digest, nil
+		if a.err == nil || a.last && final(a.err) {
+			return a.digest, a.err
 		}
 		err = a.err
 	}
 	return "", err
+}
+
+// itself is how the one that needs no host to ask is called.
+const itself = "evenkeel"
+
+// final says whether an error is a registry's word on an image.
+func final(err error) bool {
+	return errors.Is(err, fleet.ErrNoImage) || errors.Is(err, fleet.ErrDenied)
+}
+
+// askers are those that can ask a registry, the one that fetches nothing first.
+func (c *Controller) askers(r plan.ImageRequest, as fleet.Credentials) []asker {
+	server := fleet.Registry(r.Image)
+	var list []asker
+	trusted, mirrored := true, false
+	for _, name := range r.Hosts {
+		h := c.host(name)
+		if h == nil {
+			continue
+		}
+		st := h.snapshot()
+		if !st.Reachable {
+			continue
+		}
+		trusted = trusted && st.Engine.Trusts(server)
+		mirrored = mirrored || st.Engine.Mirrored && server == spec.DockerHub
+		list = append(list, asker{name: name, ask: func(ctx context.Context) (string, error) { return h.engine.Resolve(ctx, r.Image, as) }})
+	}
+	if c.opts.Registries == nil || len(list) == 0 || fleet.Loopback(server) {
+		return list
+	}
+	return slices.Insert(list, 0, asker{name: itself, last: !mirrored, ask: func(ctx context.Context) (string, error) {
+		return c.opts.Registries.Digest(ctx, r.Image, as, trusted)
+	}})
+}
+
+// credentials reads those for an image, as the Fleet in force says.
+func (c *Controller) credentials(ctx context.Context, ref string) (fleet.Credentials, error) {
+	if c.opts.Registries == nil {
+		return fleet.Credentials{}, nil
+	}
+	c.mu.Lock()
+	var entry *spec.Registry
+	if c.desired != nil {
+		entry = c.desired.Fleet.Registry(fleet.Registry(ref))
+	}
+	c.mu.Unlock()
+	return c.opts.Registries.Credentials(ctx, entry, ref)
 }
 
 // onlyThere is what an image is that no registry was found to have: known by its ID on the hosts that have it.

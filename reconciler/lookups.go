@@ -108,11 +108,19 @@ func (l *lookup) take(r plan.ImageRequest, img plan.Image, interval time.Duratio
 	l.answer, l.known = img, true
 }
 
-// forgetImages has the images of layers that changed looked up anew before anything is done for them; of
-// the others what is known goes on being good. c.mu is held.
+// forgetImages has the images of layers that changed looked up anew before anything is done for them, and
+// with other credentials those that could not be; of the others what is known goes on being good. c.mu is held.
 func (c *Controller) forgetImages(was, is *spec.Spec) {
 	if was == nil {
 		return
+	}
+	if !slices.Equal(was.Fleet.Registries, is.Fleet.Registries) {
+		for image, l := range c.images {
+			if l.answer.Problem != "" || !l.known {
+				l.stop()
+				delete(c.images, image)
+			}
+		}
 	}
 	for _, e := range is.Environments {
 		for i := range e.Layers {

@@ -33,14 +33,15 @@ type Source interface {
 
 // Engine is one host's Docker Engine.
 type Engine interface {
-	rollout.Engine
+	rollout.Containers
+	Pull(ctx context.Context, ref string, as fleet.Credentials) error
 	Observe(ctx context.Context, fleetName string) fleet.HostState
 	Rename(ctx context.Context, id, name string) error
 	SetRestartPolicy(ctx context.Context, id, policy string) error
 	EnsureNetwork(ctx context.Context, n fleet.Network) error
 	RemoveNetwork(ctx context.Context, name string) error
 	RemoveVolume(ctx context.Context, name string) error
-	Resolve(ctx context.Context, ref string) (digest string, err error)
+	Resolve(ctx context.Context, ref string, as fleet.Credentials) (digest string, err error)
 	RemoveImage(ctx context.Context, id string) error
 	LoadImage(ctx context.Context, tar io.Reader) error
 	CreateService(ctx context.Context, s fleet.Service) (id string, err error)
@@ -51,6 +52,15 @@ type Engine interface {
 	RunHelper(ctx context.Context, s fleet.Service) (output string, err error)
 	Events(ctx context.Context, fleetName string) <-chan fleet.Event
 	Close() error
+}
+
+// Registries are image registries, as this machine reaches them.
+type Registries interface {
+	// Credentials reads those for an image anew; entry is the Fleet's for its registry, or nil.
+	Credentials(ctx context.Context, entry *spec.Registry, ref string) (fleet.Credentials, error)
+	// Digest asks which digest a tag stands for, without fetching anything. trusted: the registry needs no
+	// proof of who it is. An error that is neither fleet.ErrNoImage nor fleet.ErrDenied says nothing of the image.
+	Digest(ctx context.Context, ref string, as fleet.Credentials, trusted bool) (digest string, err error)
 }
 
 // Keeper is a session with one host's keeper.
@@ -82,6 +92,8 @@ type Options struct {
 	Load func(files fs.FS) (*spec.Spec, error)
 	// Open gives a host's engine, without speaking to it yet.
 	Open func(h spec.Host) (Engine, error)
+	// Registries are asked before engines are; nil: only engines are asked, without credentials.
+	Registries Registries
 	// DialKeeper opens a session with a keeper over a connection that an exec session in its container gave.
 	DialKeeper func(ctx context.Context, dial func(context.Context) (net.Conn, error)) (Keeper, error)
 	// KeeperImage gives the image for keepers on hosts of an architecture.

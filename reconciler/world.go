@@ -54,7 +54,21 @@ func (w writes) Engine(name string) (rollout.Engine, error) {
 	if _, err := h.writable(); err != nil {
 		return nil, err
 	}
-	return h.engine, nil
+	return puller{h.engine, w.Controller}, nil
+}
+
+// puller is an engine that pulls with the credentials that are there at that time.
+type puller struct {
+	Engine
+	c *Controller
+}
+
+func (p puller) Pull(ctx context.Context, ref string) error {
+	as, err := p.c.credentials(ctx, ref)
+	if err != nil {
+		return err
+	}
+	return p.Engine.Pull(ctx, ref, as)
 }
 
 func (w writes) Saw(in fleet.Instance) {

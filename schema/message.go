@@ -26,7 +26,7 @@ func (v *validation) failure(keyword string, n *Node, within map[string]any, sai
 	case "const":
 		v.add(n, "is %s: must be %v", n.describe(), within["const"])
 	case "pattern":
-		v.add(n, "is %s: %s", n.describe(), text(within, "patternErrorMessage", said))
+		v.add(n, "is %s: %s", describe(n, within), text(within, "patternErrorMessage", said))
 	case "minimum":
 		v.add(n, "is %s: must be at least %v", shorten(n.Raw), within["minimum"])
 	case "maximum":
@@ -165,9 +165,17 @@ func typeMessage(n *Node, within map[string]any) string {
 		return fmt.Sprintf("is empty: write %s, or remove the key", must)
 	}
 	if hint, ok := within["patternErrorMessage"].(string); ok && (n.Kind == Number || n.Kind == Bool) {
-		return fmt.Sprintf("is %s: %s", n.describe(), hint)
+		return fmt.Sprintf("is %s: %s", describe(n, within), hint)
 	}
-	return fmt.Sprintf("is %s: must be %s", n.describe(), must) + typeHint(n, within, wants)
+	return fmt.Sprintf("is %s: must be %s", describe(n, within), must) + typeHint(n, within, wants)
+}
+
+// describe says what a value is. Where a secret may stand by mistake it isn't repeated.
+func describe(n *Node, within map[string]any) string {
+	if secret, _ := within["writeOnly"].(bool); secret && (n.Kind == Text || n.Kind == Number) {
+		return "a text that may be a secret and isn't repeated here"
+	}
+	return n.describe()
 }
 
 // typeHint says how a value of the wrong type is written right, where that can be told.

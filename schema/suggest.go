@@ -18,7 +18,8 @@ var synonyms = map[string]string{
 	"environment": "env", "cmd": "command", "args": "command", "scale": "replicas", "instances": "replicas",
 	"containers": "layers", "services": "layers", "mounts": "volumes", "readonlyrootfs": "readOnly",
 	"capadd": "capabilities", "stopsignal": "signal", "stopgraceperiod": "grace", "secure": "insecure",
-	"ip": "address", "url": "endpoint", "constraints": "hosts", "mem": "memory", "cpus": "cpu", "test": "exec",
+	"ip": "address", "url": "endpoint", "constraints": "hosts", "mem": "memory",
+	"password": "passwordFrom", "passwd": "passwordFrom", "user": "username", "registry": "server", "cpus": "cpu", "test": "exec",
 }
 
 // Nearest returns the name that a misspelt one was probably meant to be, or nothing.
@@ -71,7 +72,7 @@ var indices = regexp.MustCompile(`\[[0-9]+\]`)
 
 // later holds what the language will have and this version hasn't: the place and the key or value.
 var later = map[string]string{
-	"spec":                                   "registries ingress failover dns",
+	"spec":                                   "ingress failover dns",
 	"spec.hosts":                             "tls ssh publicAddresses",
 	"spec.hosts.state":                       "evacuated",
 	"spec.network.driver":                    "vxlan host-gw overlay",

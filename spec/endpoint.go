@@ -143,9 +143,14 @@ func (r *reader) credentialsFile(n *schema.Node) string {
 	if !ok {
 		return ""
 	}
-	if name == "" || path.Clean(name) != name || name == "." || name == ".." || strings.HasPrefix(name, "../") {
+	if !isClean(name) {
 		r.problem(n, "%q is no file of --credentials-dir: write its path in there, such as hn1/key.pem, or an absolute path", name)
 		return ""
 	}
 	return name
+}
+
+// isClean says whether a path says no more than it needs to, and leads out of no directory.
+func isClean(name string) bool {
+	return name != "" && path.Clean(name) == name && name != "." && name != ".." && !strings.HasPrefix(name, "../")
 }

@@ -18,12 +18,13 @@ const minMemory = 6 << 20
 func readFleet(r *reader) *Fleet {
 	root, s := r.doc.Root, r.doc.Root.Get("spec")
 	f := &Fleet{
-		Name:     text(root.At("metadata", "name"), ""),
-		SelfHeal: boolean(s.At("drift", "selfHeal"), true),
-		Cloudlet: r.cloudlet(s.Get("cloudlet")),
-		Hosts:    r.hosts(s.Get("hosts")),
-		Network:  r.network(s),
-		Internal: r.internalDNS(s.At("dns", "internal")),
+		Name:       text(root.At("metadata", "name"), ""),
+		SelfHeal:   boolean(s.At("drift", "selfHeal"), true),
+		Cloudlet:   r.cloudlet(s.Get("cloudlet")),
+		Hosts:      r.hosts(s.Get("hosts")),
+		Registries: r.registries(s.Get("registries")),
+		Network:    r.network(s),
+		Internal:   r.internalDNS(s.At("dns", "internal")),
 		Allow: Allow{
 			Privileged:   r.allow(s.At("policy", "allow", "privileged")),
 			HostPaths:    r.allow(s.At("policy", "allow", "hostPaths")),

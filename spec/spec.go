@@ -54,10 +54,12 @@ type Fleet struct {
 	Name     string
 	Cloudlet Resources // what one cloudlet is
 	Hosts    []Host    // sorted by name
-	Network  Network
-	Internal InternalDNS
-	Allow    Allow
-	SelfHeal bool
+	// Registries are those with credentials, sorted by server.
+	Registries []Registry
+	Network    Network
+	Internal   InternalDNS
+	Allow      Allow
+	SelfHeal   bool
 	// PruneMaxShare is the largest share of all nodes, in percent, that one plan may remove.
 	PruneMaxShare int
 }

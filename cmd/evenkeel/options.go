@@ -53,12 +53,12 @@ type FleetOptions struct {
 func (o *FleetOptions) AddFlags(f *pflag.FlagSet) {
 	o.RepositoryOptions.AddFlags(f)
 	f.StringVar(&o.CredentialsDir, "credentials-dir", "",
-		"directory of the keys and certificates that the Fleet names (default $CREDENTIALS_DIRECTORY, which systemd sets)")
+		"directory of the keys, certificates and passwords that the Fleet names (default $CREDENTIALS_DIRECTORY, which systemd sets)")
 	f.StringVar(&o.KeeperImage, "keeper-image", "",
 		"static evenkeel program for keepers on hosts that this one can't run on (default: this one, or evenkeel-linux-<arch> beside it)")
 }
 
-// credentials is the directory of keys and certificates; empty: none is known.
+// credentials is the directory of keys, certificates and passwords; empty: none is known.
 func (o *FleetOptions) credentials(getenv func(string) string) string {
 	if o.CredentialsDir != "" {
 		return o.CredentialsDir

@@ -14,6 +14,7 @@ import (
 	"github.com/evenkeel/evenkeel/cmd/evenkeel/render"
 	"github.com/evenkeel/evenkeel/cmd/evenkeel/wire"
 	"github.com/evenkeel/evenkeel/drivers/git"
+	"github.com/evenkeel/evenkeel/drivers/registry"
 	"github.com/evenkeel/evenkeel/keeper"
 	"github.com/evenkeel/evenkeel/reconciler"
 	"github.com/evenkeel/evenkeel/spec"
@@ -40,10 +41,13 @@ func openController(s controllerSetup) (controller, io.Closer, error) {
 	}
 	kept := &keptJournal{dir: s.state, show: s.show, load: load}
 	revisions := &gitSource{source: source, journal: kept}
+	credentials := s.fleet.credentials(os.Getenv)
+	registries := registry.Open(registry.Options{CredentialsDir: credentials})
 	c := reconciler.New(reconciler.Options{
 		Source:        revisions,
 		Load:          load,
-		Open:          openEngine(s.show, s.fleet.credentials(os.Getenv)),
+		Open:          openEngine(s.show, credentials),
+		Registries:    registries,
 		DialKeeper:    wire.DialKeeper,
 		KeeperImage:   wire.KeeperImage(s.fleet.KeeperImage),
 		KeeperVersion: keeper.Version,
@@ -54,7 +58,7 @@ func openController(s controllerSetup) (controller, io.Closer, error) {
 		Notice:        s.notice(revisions),
 		Journal:       kept,
 	})
-	return c, closers{c, kept}, nil
+	return c, closers{c, registries, kept}, nil
 }
 
 // reads reads the files that a loading does: in a plain directory the others are nobody's concern. What is

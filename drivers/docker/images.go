@@ -7,13 +7,16 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/registry"
 	"github.com/docker/docker/client"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/spec"
 )
 
 // noDeadline is for calls that are bounded by their progress instead.
@@ -35,16 +38,20 @@ func (h *Host) Image(ctx context.Context, ref string) (fleet.ImageInfo, error) {
 const asksAtOnce = 4
 
 // Resolve asks the registry, through the host's engine, which digest a reference stands for now.
-func (h *Host) Resolve(ctx context.Context, ref string) (string, error) {
-	registry := fleet.Registry(ref)
-	o := operation{doing: "resolving image " + ref, turn: h.asks(registry), timeout: 3 * h.opts.Timeout} // the registry's answer is in it
+func (h *Host) Resolve(ctx context.Context, ref string, as fleet.Credentials) (string, error) {
+	server := fleet.Registry(ref)
+	auth, err := encoded(server, as)
+	if err != nil {
+		return "", err
+	}
+	o := operation{doing: "resolving image " + ref, turn: h.asks(server), timeout: 3 * h.opts.Timeout} // the registry's answer is in it
 	return call(ctx, h, o, func(ctx context.Context, s *session) (string, error) {
-		d, err := s.DistributionInspect(ctx, ref, "")
+		d, err := s.DistributionInspect(ctx, ref, auth)
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) && s.alive(ctx, h.opts.HeartbeatTimeout) {
-			return "", fmt.Errorf("registry %s gave %s no answer within %s: look at the host's way to the registry", registry, h.name, o.timeout)
+			return "", fmt.Errorf("registry %s gave %s no answer within %s: look at the host's way to the registry", server, h.name, o.timeout)
 		}
 		if err != nil {
-			return "", noImage(err, answered(ctx, err))
+			return "", noImage(denied(err, server, as), answered(ctx, err))
 		}
 		return d.Descriptor.Digest.String(), nil
 	})
@@ -65,21 +72,66 @@ func (s *session) alive(ctx context.Context, within time.Duration) bool {
 }
 
 // Pull fetches an image. It may take as long as it gets on; without progress it fails.
-func (h *Host) Pull(ctx context.Context, ref string) error {
+func (h *Host) Pull(ctx context.Context, ref string, as fleet.Credentials) error {
+	server := fleet.Registry(ref)
+	auth, err := encoded(server, as)
+	if err != nil {
+		return err
+	}
 	o := operation{doing: "pulling image " + ref, timeout: noDeadline}
 	return h.do(ctx, o, func(ctx context.Context, s *session) error {
 		ctx, w := watchProgress(ctx, h.opts.PullStall)
 		defer w.stop()
-		body, err := s.ImagePull(ctx, ref, image.PullOptions{})
+		body, err := s.ImagePull(ctx, ref, image.PullOptions{RegistryAuth: auth})
 		if err == nil {
 			err = readProgress(body, w)
 		}
 		if stalled := w.stalled(ctx); err != nil && stalled != nil {
 			return stalled
 		}
-		return noImage(err, answered(ctx, err))
+		return noImage(denied(err, server, as), answered(ctx, err))
 	})
 }
+
+// encoded are credentials as the engine takes them; none: empty.
+func encoded(server string, as fleet.Credentials) (string, error) {
+	if as.None() {
+		return "", nil
+	}
+	if server == spec.DockerHub {
+		server = "https://index.docker.io/v1/" // its name among credentials
+	}
+	auth := registry.AuthConfig{Username: as.Username, Password: as.Password, IdentityToken: as.IdentityToken, ServerAddress: server}
+	if auth.IdentityToken != "" {
+		auth.Username, auth.Password = "", ""
+	}
+	return registry.EncodeAuthConfig(auth)
+}
+
+// denied adds to a registry's refusal whose credentials it refused, and what to do. Engines have no status of
+// their own for it.
+func denied(err error, server string, as fleet.Credentials) error {
+	if err == nil {
+		return nil
+	}
+	said := strings.ToLower(err.Error())
+	if !errdefs.IsUnauthorized(err) && !errdefs.IsPermissionDenied(err) && !slices.ContainsFunc(refusals, func(r string) bool { return strings.Contains(said, r) }) {
+		return err
+	}
+	return deniedError{err, as.Refused(server)}
+}
+
+// deniedError is a registry's refusal, as the engine passed it on.
+type deniedError struct {
+	error
+	remedy string
+}
+
+func (e deniedError) Error() string   { return e.error.Error() + ": " + e.remedy }
+func (e deniedError) Unwrap() []error { return []error{fleet.ErrDenied, e.error} }
+
+// refusals are the words of engines for a registry that wants other credentials.
+var refusals = []string{"unauthorized", "authentication required", "access denied", "is denied", "no basic auth credentials", "incorrect username or password"}
 
 // LoadImage loads an image archive, as docker load does. It fails when the upload gets stuck.
 func (h *Host) LoadImage(ctx context.Context, archive io.Reader) error {

@@ -30,7 +30,7 @@ func TestPullByDigest(t *testing.T) {
 	ref, err := reg.Push(t.Context(), img)
 	require.NoError(t, err)
 
-	digest, err := h.Resolve(t.Context(), ref)
+	digest, err := h.Resolve(t.Context(), ref, fleet.Credentials{})
 	require.NoError(t, err)
 	want, err := img.Digest()
 	require.NoError(t, err)
@@ -39,7 +39,7 @@ func TestPullByDigest(t *testing.T) {
 	pinned := reg.Address() + "/shop/web@" + digest
 	_, err = h.Image(t.Context(), pinned)
 	require.ErrorIs(t, err, fleet.ErrNoImage)
-	require.NoError(t, h.Pull(t.Context(), pinned))
+	require.NoError(t, h.Pull(t.Context(), pinned, fleet.Credentials{}))
 	info, err := h.Image(t.Context(), pinned)
 	require.NoError(t, err)
 	require.Equal(t, []string{pinned}, info.Digests)
@@ -78,11 +78,11 @@ func TestPullOfAMissingImageFailsFastAndClear(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
-			err := h.Pull(t.Context(), test.ref)
+			err := h.Pull(t.Context(), test.ref, fleet.Credentials{})
 			require.ErrorIs(t, err, fleet.ErrNoImage)
 			require.ErrorContains(t, err, "pulling image "+test.ref+" on h1: ")
 			require.ErrorContains(t, err, test.says)
-			_, err = h.Resolve(t.Context(), test.ref)
+			_, err = h.Resolve(t.Context(), test.ref, fleet.Credentials{})
 			require.ErrorIs(t, err, fleet.ErrNoImage)
 			require.ErrorContains(t, err, "resolving image "+test.ref+" on h1: ")
 			require.Less(t, time.Since(began), 5*time.Second)
@@ -106,7 +106,7 @@ func TestASilentRegistryTakesNoTurnOfTheEngines(t *testing.T) {
 	errs := make(chan error)
 	for range 3 {
 		go func() {
-			_, err := h.Resolve(t.Context(), ref)
+			_, err := h.Resolve(t.Context(), ref, fleet.Credentials{})
 			errs <- err
 		}()
 	}
@@ -125,7 +125,7 @@ func TestASilentRegistryTakesNoTurnOfTheEngines(t *testing.T) {
 func TestPullWithoutProgressFails(t *testing.T) {
 	h := open(t, lab.Host(1), docker.Options{PullStall: time.Second})
 	began := time.Now()
-	err := h.Pull(t.Context(), silentRegistry(t)+"/web:1")
+	err := h.Pull(t.Context(), silentRegistry(t)+"/web:1", fleet.Credentials{})
 	require.ErrorContains(t, err, "no progress for 1s")
 	require.Less(t, time.Since(began), 3*time.Second)
 }

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/evenkeel/evenkeel/drivers/docker"
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
 )
 
 func TestNothingGoesOnAfterClose(t *testing.T) {
@@ -26,7 +27,7 @@ func TestNothingGoesOnAfterClose(t *testing.T) {
 	require.NoError(t, err)
 	_, err = h.RunHelper(t.Context(), helper(fleetName, "addresses"))
 	require.NoError(t, err)
-	require.Error(t, h.Pull(t.Context(), "127.0.0.1:1/web:1"))
+	require.Error(t, h.Pull(t.Context(), "127.0.0.1:1/web:1", fleet.Credentials{}))
 	require.NoError(t, h.Remove(t.Context(), id))
 	require.NoError(t, conn.Close())
 	cancel()

@@ -14,6 +14,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/registry"
 	"github.com/docker/docker/api/types/volume"
 	"golang.org/x/sync/errgroup"
 
@@ -73,12 +74,33 @@ func (s *session) readFacts(ctx context.Context) (fleet.Engine, error) {
 	e := fleet.Engine{
 		ID: info.ID, Name: info.Name, Version: info.ServerVersion, APIVersion: s.ClientVersion(),
 		OS: info.OSType, Arch: goArch(info.Architecture), StorageDriver: info.Driver,
-		CPUs: info.NCPU, Memory: spec.Bytes(info.MemTotal),
+		CPUs: info.NCPU, Memory: spec.Bytes(info.MemTotal), Unproven: unproven(info.RegistryConfig),
+		Mirrored: info.RegistryConfig != nil && len(info.RegistryConfig.Mirrors) > 0,
 	}
 	s.mu.Lock()
 	s.facts = &e
 	s.mu.Unlock()
 	return e, nil
+}
+
+// unproven lists the registries that an engine was told to trust as they are.
+func unproven(c *registry.ServiceConfig) []string {
+	if c == nil {
+		return nil
+	}
+	var list []string
+	for name, index := range c.IndexConfigs {
+		if index != nil && !index.Secure {
+			list = append(list, name)
+		}
+	}
+	for _, network := range c.InsecureRegistryCIDRs {
+		if network != nil {
+			list = append(list, (*net.IPNet)(network).String())
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 // goArch translates the kernel's name of an architecture into Go's.

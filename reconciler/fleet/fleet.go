@@ -5,6 +5,7 @@ package fleet
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/evenkeel/evenkeel/spec"
@@ -67,6 +68,23 @@ type Engine struct {
 	StorageDriver string
 	CPUs          int
 	Memory        spec.Bytes
+	// Unproven are the registries that the engine trusts without proof, over plain HTTP or TLS that isn't
+	// checked: host[:port] and ranges of addresses.
+	Unproven []string `json:"-"`
+	// Mirrored: it asks mirrors of Docker Hub, which may have what that hasn't.
+	Mirrored bool `json:"-"`
+}
+
+// Trusts says whether an engine trusts a registry without proof. Names aren't looked up in ranges.
+func (e Engine) Trusts(registry string) bool {
+	address, err := netip.ParseAddr(strings.Trim(registry, "[]"))
+	if withPort, e := netip.ParseAddrPort(registry); e == nil {
+		address, err = withPort.Addr(), nil
+	}
+	return slices.ContainsFunc(e.Unproven, func(u string) bool {
+		network, no := netip.ParsePrefix(u)
+		return u == registry || err == nil && no == nil && network.Contains(address.Unmap())
+	})
 }
 
 // State is a container's state, in the engine's words.

@@ -1,6 +1,11 @@
 package fleet
 
-import "github.com/distribution/reference"
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/distribution/reference"
+)
 
 // Registry is the registry that an image's reference names, as people know it: docker.io where it names none.
 func Registry(ref string) string {
@@ -9,4 +14,14 @@ func Registry(ref string) string {
 		return ref
 	}
 	return reference.Domain(named)
+}
+
+// Loopback says whether a registry is another one on each machine.
+func Loopback(server string) bool {
+	host := server
+	if i := strings.LastIndex(server, ":"); i > strings.LastIndex(server, "]") {
+		host = server[:i]
+	}
+	address, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && address.Unmap().IsLoopback()
 }

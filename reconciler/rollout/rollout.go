@@ -14,6 +14,13 @@ import (
 
 // Engine is a host's Docker Engine, as far as a rollout uses it.
 type Engine interface {
+	Containers
+	// Pull fetches an image, with the credentials that its registry wants.
+	Pull(ctx context.Context, ref string) error
+}
+
+// Containers is what an engine does by itself.
+type Containers interface {
 	Inspect(ctx context.Context, id string) (fleet.Instance, error)
 	Create(ctx context.Context, c fleet.Container) (id string, err error)
 	Start(ctx context.Context, id string) error
@@ -21,7 +28,6 @@ type Engine interface {
 	Restart(ctx context.Context, id, signal string, grace time.Duration) error
 	Remove(ctx context.Context, id string) error
 	Update(ctx context.Context, id string, l fleet.Limits) error
-	Pull(ctx context.Context, ref string) error
 	Image(ctx context.Context, ref string) (fleet.ImageInfo, error)
 	Logs(ctx context.Context, id string, lines int) ([]string, error)
 }

@@ -19,14 +19,17 @@ import (
 )
 
 // Registry is an image registry in this process. It speaks plain HTTP, keeps
-// everything in memory and asks for no password.
+// everything in memory and asks for no password until [Registry.Require].
 type Registry struct {
 	listener net.Listener
 	server   *http.Server
 	done     chan error
+	closing  sync.Once
+	closed   error
 
 	mu       sync.Mutex
 	requests []string
+	login    login
 }
 
 // StartRegistry serves on a free port of the address, which for a lab's hosts
@@ -45,8 +48,11 @@ func StartRegistry(address netip.Addr) (*Registry, error) {
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			r.mu.Lock()
 			r.requests = append(r.requests, req.Method+" "+req.URL.Path)
+			login := r.login
 			r.mu.Unlock()
-			store.ServeHTTP(w, req)
+			if login.admits(w, req) {
+				store.ServeHTTP(w, req)
+			}
 		}),
 	}
 	go func() { r.done <- r.server.Serve(listener) }()
@@ -70,7 +76,7 @@ func (r *Registry) Push(ctx context.Context, i *Image) (string, error) {
 	if err == nil {
 		// No keychain, no proxy: the registry is in this very process.
 		transport := &http.Transport{DisableKeepAlives: true}
-		err = remote.Write(ref, i.image, remote.WithContext(ctx), remote.WithTransport(transport))
+		err = remote.Write(ref, i.image, remote.WithContext(ctx), remote.WithTransport(transport), remote.WithAuth(r.auth()))
 	}
 	if err != nil {
 		return "", fmt.Errorf("pushing %s to %s: %w", i.Reference(), r.Address(), err)
@@ -88,11 +94,13 @@ func (i *Image) Digest() (string, error) {
 	return digest.String(), nil
 }
 
-// Close ends the registry, open connections too.
+// Close ends the registry, open connections too. A second one does nothing.
 func (r *Registry) Close() error {
-	err := r.server.Close()
-	if served := <-r.done; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
-	return err
+	r.closing.Do(func() {
+		r.closed = r.server.Close()
+		if served := <-r.done; !errors.Is(served, http.ErrServerClosed) {
+			r.closed = errors.Join(r.closed, served)
+		}
+	})
+	return r.closed
 }
