@@ -12,7 +12,7 @@ var (
 	ErrUnreachable = errors.New("unreachable")
 	// ErrNoImage: an image is on no host and can't be pulled.
 	ErrNoImage = errors.New("no such image")
-	// ErrDenied: a registry wants other credentials.
+	// ErrDenied: a registry or a DNS provider wants other credentials.
 	ErrDenied = errors.New("denied")
 	// ErrFenced: another controller holds the lease.
 	ErrFenced = errors.New("lease lost")
