@@ -185,3 +185,30 @@ func TestCrashInTheGate(t *testing.T) {
 	s.apply()
 	require.Equal(t, 3, layer(t, s.status(), "shop", "web").Serving)
 }
+
+// A commit that changes the program's port and its check together is a rollout like any other: the nodes
+// that aren't changed yet go on serving, and each is drained.
+func TestACheckThatChangesWithTheProgram(t *testing.T) {
+	t.Parallel()
+	h := lab.Host(2)
+	s := newSite(t, h)
+	environment := func(port int) {
+		s.environment("shop", fmt.Sprintf(`
+    - name: web
+      image: node:1
+      replicas: 3
+      ports: [{name: http, port: %[1]d}]
+      env: {PORT: "%[1]d"}
+      healthCheck: {http: {port: http, path: /healthz}, interval: 1s, timeout: 1s, retries: 1}
+      updatePolicy: {minHealthy: 1s, delay: 0s}
+`, port))
+	}
+	environment(8080)
+	s.apply()
+	environment(9090)
+	o := s.apply()
+	for node := 1; node <= 3; node++ {
+		require.Contains(t, o.stderr, fmt.Sprintf("shop/web/%d on h2: redeploy drain", node), "%s", o)
+	}
+	require.Equal(t, 3, layer(t, s.status(), "shop", "web").Serving)
+}

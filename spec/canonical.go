@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/evenkeel/evenkeel/schema"
@@ -251,4 +252,29 @@ func plainValue(key string, n *schema.Node) any {
 		return i
 	}
 	return n.Raw
+}
+
+// WrittenTCPPorts are the tcp ports of a canonical form (Layer.Written), sorted; false: it can't be read.
+func WrittenTCPPorts(written string) ([]uint16, bool) {
+	var w struct {
+		Ports map[string]struct {
+			Port     any    `json:"port"`
+			Protocol string `json:"protocol"`
+		} `json:"ports"`
+	}
+	if json.Unmarshal([]byte(written), &w) != nil {
+		return nil, false
+	}
+	var ports []uint16
+	for _, p := range w.Ports {
+		port, err := strconv.ParseUint(fmt.Sprint(p.Port), 10, 16)
+		if err != nil {
+			return nil, false
+		}
+		if p.Protocol != string(UDP) {
+			ports = append(ports, uint16(port))
+		}
+	}
+	slices.Sort(ports)
+	return ports, true
 }

@@ -1,6 +1,7 @@
 package spec_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -185,4 +186,20 @@ func TestDiffOfWhatCantBeRead(t *testing.T) {
 		})
 	}
 	require.Empty(t, spec.Diff("x", "x"))
+}
+
+func TestWrittenTCPPorts(t *testing.T) {
+	full, err := spec.Load(os.DirFS("testdata/full"))
+	require.NoError(t, err)
+	ports, ok := spec.WrittenTCPPorts(full.Environment("shop").Layer("web").Written)
+	require.True(t, ok)
+	require.Equal(t, []uint16{8080}, ports, "one of udp is none")
+	for written, readable := range map[string]bool{
+		`{"image":"nginx"}`: true, "": false, "[]": false, `{"ports":{"http":{"port":"none"}}}`: false,
+		`{"ports":{"http":{"port":65536}}}`: false,
+	} {
+		ports, ok := spec.WrittenTCPPorts(written)
+		require.Equal(t, readable, ok, written)
+		require.Empty(t, ports)
+	}
 }

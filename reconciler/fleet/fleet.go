@@ -156,6 +156,16 @@ func (i *Instance) Running() bool {
 	return i.State == StateRunning || i.State == StatePaused || i.State == StateRestarting
 }
 
+// MadeFor says whether an instance was made for what is written of a layer now. The text decides: a newer
+// version of the hash over the same text changes nothing.
+func (i *Instance) MadeFor(l *spec.Layer) bool {
+	return i.Spec == l.Hash || i.Written == l.Written && i.Written != ""
+}
+
+// TCPPorts are the tcp ports that were declared for an instance when it was made; false: its label can't
+// be read.
+func (i *Instance) TCPPorts() ([]uint16, bool) { return spec.WrittenTCPPorts(i.Written) }
+
 // Limits are the resources that an engine holds a container to; zero: none.
 type Limits struct {
 	Memory            spec.Bytes // memory and swap together: there is no swap beyond it

@@ -99,11 +99,7 @@ func (w *world) candidate(n *node) *fleet.Instance {
 	return c
 }
 
-// sameSpec says whether an instance was made for what is written now. The text decides: a newer version
-// of the hash over the same text changes nothing.
-func sameSpec(in *fleet.Instance, l *spec.Layer) bool {
-	return in.Spec == l.Hash || in.Written == l.Written && in.Written != ""
-}
+func sameSpec(in *fleet.Instance, l *spec.Layer) bool { return in.MadeFor(l) }
 
 // volumeHosts are the hosts of each node's volumes that its layer still has, sorted.
 func (w *world) volumeHosts() map[fleet.NodeID][]string {

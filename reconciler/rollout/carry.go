@@ -9,6 +9,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
+	"github.com/evenkeel/evenkeel/spec"
 )
 
 // step is one operation of one node, being carried out.
@@ -178,11 +179,15 @@ func (s *step) drain(timeout time.Duration) error {
 	}
 }
 
+// ports are those that the instance was made with: a newer commit may have changed them.
 func (s *step) ports() []uint16 {
+	if ports, ok := s.op.Instance.TCPPorts(); ok {
+		return ports
+	}
 	var ports []uint16
 	if s.l.Spec != nil {
 		for _, p := range s.l.Spec.Ports {
-			if p.Protocol == "tcp" {
+			if p.Protocol == spec.TCP {
 				ports = append(ports, p.Port)
 			}
 		}

@@ -197,7 +197,8 @@ func (s *step) stopOld(old fleet.Instance) error {
 		return err
 	}
 	s.changed = true
-	if err := e.Stop(s.ctx, old.ID, s.l.Spec.Stop.Signal, s.l.Spec.Stop.Grace); err != nil && !errors.Is(err, fleet.ErrNotFound) {
+	// With the signal that it was made with: a newer commit may have changed it along with the program.
+	if err := e.Stop(s.ctx, old.ID, "", s.l.Spec.Stop.Grace); err != nil && !errors.Is(err, fleet.ErrNotFound) {
 		return fmt.Errorf("stopping %s on %s: %w", s.op.ID, old.Host, err)
 	}
 	old.State = fleet.StateExited

@@ -124,6 +124,22 @@ func TestAFailureThatWasMadeGoodIsNone(t *testing.T) {
 	})
 }
 
+// A commit may change the ports and the stop signal along with the program: the old one knows the old ones.
+func TestAnInstanceIsLeftTheWayItWasMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := policyOf(spec.Sequential)
+		p.DrainTimeout = time.Second
+		m := newModel(2, p)
+		m.instances["1-g1"].Written = `{"ports":{"http":{"port":8080}}}`
+		m.want(2, "h2")
+		m.spec.Ports = []spec.Port{{Name: "http", Port: 9090, Protocol: spec.TCP}}
+		m.spec.Stop.Signal = "SIGUSR1"
+		m.carry(t, nil).Wait()
+		require.Equal(t, map[string][]uint16{"1-g1": {8080}, "2-g1": {9090}}, m.drained, "without a label that can be read those of now stand in")
+		require.Equal(t, map[string]string{"1-g1": "", "2-g1": ""}, m.signals, "the container's own")
+	})
+}
+
 func TestNotConfirmedIsNotTouched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel(3, policyOf(spec.Sequential))

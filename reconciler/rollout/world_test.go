@@ -33,6 +33,8 @@ type model struct {
 	took      time.Duration // of a stop, and of a start
 	begun     time.Time
 	changed   map[int]time.Duration // when a node was stopped, since begun
+	drained   map[string][]uint16   // the ports whose connections were waited for
+	signals   map[string]string     // with which instances were stopped
 }
 
 func newModel(replicas int, p spec.UpdatePolicy) *model {
@@ -40,6 +42,7 @@ func newModel(replicas int, p spec.UpdatePolicy) *model {
 		spec:   spec.Layer{Name: "web", Replicas: replicas, LayerHash: "h1", Update: p},
 		wanted: 1, instances: map[string]*fleet.Instance{}, current: map[int]int{}, out: map[int]bool{},
 		broken: map[int]bool{}, took: 100 * time.Millisecond, least: replicas, changed: map[int]time.Duration{},
+		drained: map[string][]uint16{}, signals: map[string]string{},
 	}
 	for n := 1; n <= replicas; n++ {
 		in := m.instance(n, 1)
@@ -189,7 +192,10 @@ func (m *model) Health(_ context.Context, _, instance string) (fleet.ProbeResult
 	return fleet.ProbeResult{Healthy: !m.broken[in.Node] || in.Generation == 1, Last: "GET /healthz: 503"}, true, nil
 }
 
-func (m *model) Drain(context.Context, fleet.Instance, []uint16, time.Duration) (int, error) {
+func (m *model) Drain(_ context.Context, in fleet.Instance, ports []uint16, _ time.Duration) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.drained[in.ID] = ports
 	return 0, nil
 }
 
@@ -247,10 +253,11 @@ func (m *model) Start(_ context.Context, id string) error {
 	return nil
 }
 
-func (m *model) Stop(_ context.Context, id, _ string, _ time.Duration) error {
+func (m *model) Stop(_ context.Context, id, signal string, _ time.Duration) error {
 	time.Sleep(m.took)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.signals[id] = signal
 	m.instances[id].State = fleet.StateExited
 	m.changed[m.instances[id].Node] = time.Since(m.begun)
 	m.weigh()

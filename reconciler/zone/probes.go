@@ -19,36 +19,55 @@ const (
 // while the node is gated: while it is a candidate, is kept out of the names, or was never healthy. Such a
 // probe never takes a node out of the names.
 //
-// An instance whose layer isn't in the spec any more is probed as before, until it is removed.
+// A check is for the containers that were made for what is written beside it: a commit may well change the
+// port, or the program that answers, along with it. One that was made for something else is asked what it
+// was asked before, until it is replaced; so is one whose layer isn't in the spec any more.
 func (b *builder) probes(n *fleet.Node, in *fleet.Instance, gated bool) []fleet.Probe {
 	l := b.layers[n.LayerID()]
-	switch {
-	case l == nil:
-		return b.asBefore(in)
-	case l.HealthCheck != nil:
-		return checks(l)
-	case in.Health == fleet.HealthNone && gated:
-		return gates(l)
+	if l == nil {
+		before, _ := b.asBefore(in)
+		return before
 	}
-	return nil
+	probes := checks(l)
+	if !in.MadeFor(l) {
+		probes = b.olderChecks(in, probes)
+	}
+	if len(probes) == 0 && in.Health == fleet.HealthNone && gated && (l.HealthCheck == nil || !in.MadeFor(l)) {
+		return gates(in, l)
+	}
+	return probes
 }
 
-func (b *builder) asBefore(in *fleet.Instance) []fleet.Probe {
+// olderChecks are the checks of an instance that was made for something else than what is written now.
+// Where the keeper doesn't know any more what they were, those of now stand in if they ask a port it has.
+func (b *builder) olderChecks(in *fleet.Instance, now []fleet.Probe) []fleet.Probe {
+	if before, ok := b.asBefore(in); ok {
+		return slices.DeleteFunc(before, func(p fleet.Probe) bool { return p.Gate })
+	}
+	ports, ok := in.TCPPorts()
+	return slices.DeleteFunc(now, func(p fleet.Probe) bool { return ok && !slices.Contains(ports, p.Port) })
+}
+
+// asBefore is what the keeper asks of an instance now; false: it doesn't know it, or can't be asked.
+func (b *builder) asBefore(in *fleet.Instance) ([]fleet.Probe, bool) {
 	k := b.hosts[b.byHost[in.Host]].Keeper
 	if k == nil {
-		return nil
+		return nil, false
 	}
 	for i := range k.Zone.Nodes {
 		if k.Zone.Nodes[i].Instance == in.ID {
-			return slices.Clone(k.Zone.Nodes[i].Probes)
+			return slices.Clone(k.Zone.Nodes[i].Probes), true
 		}
 	}
-	return nil
+	return nil, false
 }
 
 // checks is the layer's own check; an exec one is the engine's to run.
 func checks(l *spec.Layer) []fleet.Probe {
 	c := l.HealthCheck
+	if c == nil {
+		return nil
+	}
 	p := fleet.Probe{Interval: c.Interval, Timeout: c.Timeout, Retries: c.Retries, StartPeriod: c.StartPeriod}
 	var name string
 	switch {
@@ -67,13 +86,19 @@ func checks(l *spec.Layer) []fleet.Probe {
 	return []fleet.Probe{p}
 }
 
-func gates(l *spec.Layer) []fleet.Probe {
-	var probes []fleet.Probe
-	for i := range l.Ports {
-		if l.Ports[i].Protocol == spec.UDP {
-			continue
+// gates ask whether each tcp port that an instance was made with accepts a connection.
+func gates(in *fleet.Instance, l *spec.Layer) []fleet.Probe {
+	ports, ok := in.TCPPorts()
+	if !ok {
+		for i := range l.Ports {
+			if l.Ports[i].Protocol != spec.UDP {
+				ports = append(ports, l.Ports[i].Port)
+			}
 		}
-		probes = append(probes, fleet.Probe{Port: l.Ports[i].Port, Interval: gateInterval, Timeout: gateTimeout, Retries: 1, Gate: true})
+	}
+	var probes []fleet.Probe
+	for _, p := range ports {
+		probes = append(probes, fleet.Probe{Port: p, Interval: gateInterval, Timeout: gateTimeout, Retries: 1, Gate: true})
 	}
 	return probes
 }

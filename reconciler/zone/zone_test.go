@@ -160,6 +160,54 @@ func TestALayerThatIsGoneIsProbedAsBefore(t *testing.T) {
 	require.Equal(t, before, zone.Compute(desired(), o, networks(), nil)[0].Nodes[0].Probes)
 }
 
+// A commit that changes the check along with the containers must not make those that still serve unhealthy.
+func TestAnInstanceIsAskedWhatItWasMadeFor(t *testing.T) {
+	ready := func(l *spec.Layer) {
+		l.HealthCheck = &spec.HealthCheck{HTTP: &spec.HTTPCheck{Port: "http", Path: "/ready"}, Interval: time.Second}
+		l.Ports[1].Port, l.Hash, l.Written = 9090, "v1:new", `{"ports":{"http":{"port":9090}}}`
+	}
+	older := func(in *fleet.Instance) {
+		in.Spec, in.Written = "v1:old", `{"ports":{"dns":{"port":53,"protocol":"udp"},"http":{"port":8080}}}`
+	}
+	before := []fleet.Probe{{HTTP: true, Port: 8080, Path: "/healthz", Interval: time.Second}}
+	now := []fleet.Probe{{HTTP: true, Port: 9090, Path: "/ready", Interval: time.Second}}
+	gate := []fleet.Probe{{Port: 8080, Interval: 200 * time.Millisecond, Timeout: time.Second, Retries: 1, Gate: true}}
+	out := func(fleet.NodeID) string { return "withdrawn" }
+	samePort := func(l *spec.Layer) { ready(l); l.Ports[1].Port = 8080 }
+	noCheck := func(l *spec.Layer) { ready(l); l.HealthCheck = nil }
+	for name, test := range map[string]struct {
+		layer  func(*spec.Layer)
+		made   func(*fleet.Instance)
+		before []fleet.Probe // nil: the keeper doesn't know the instance
+		out    func(fleet.NodeID) string
+		want   []fleet.Probe
+	}{
+		"made for another":                       {ready, older, before, nobody, before},
+		"made for another, without a check":      {ready, older, []fleet.Probe{}, nobody, nil},
+		"made for another, withdrawn":            {ready, older, before, out, before},
+		"made for another, withdrawn, no check":  {ready, older, gate, out, gate},
+		"made for another, there is none now":    {noCheck, older, before, nobody, before},
+		"made for another, no longer gated":      {ready, older, gate, nobody, nil},
+		"made for another, unknown, other port":  {ready, older, nil, nobody, nil},
+		"made for another, unknown, same port":   {samePort, older, nil, nobody, []fleet.Probe{{HTTP: true, Port: 8080, Path: "/ready", Interval: time.Second}}},
+		"made for this, the check alone changed": {ready, func(in *fleet.Instance) { in.Spec = "v1:new" }, before, nobody, now},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := instance("hn1", "web", 1, 1, test.made)
+			o := observed([]fleet.Record{current(t, "web", 1, 1)}, in)
+			if test.before != nil {
+				o.Hosts[0].Keeper.Zone.Nodes = []fleet.ZoneNode{{Instance: in.ID, Probes: test.before}}
+			}
+			got := zone.Compute(desired(layer("web", test.layer)), o, networks(), test.out)[0].Nodes[0].Probes
+			if len(test.want) == 0 {
+				require.Empty(t, got)
+				return
+			}
+			require.Equal(t, test.want, got)
+		})
+	}
+}
+
 func TestAHostThatWasNotReadGetsNoZone(t *testing.T) {
 	o := observed(nil)
 	o.Hosts[1].Reachable = false
