@@ -46,7 +46,7 @@ bench: ## Measure against bare engine calls, as ratios in one run
 	$(GO) test -count=1 -timeout 30m -run '^$$' -bench . -benchtime 1x $(V) ./integration/bench
 
 lint: ## Check style and who imports whom
-	$(LINT) run ./...
+	$(LINT) run --allow-parallel-runners ./...
 
 docs: ## Write docs/cli.md anew
 	$(GO) test ./cmd/evenkeel -run TestReferenceIsFresh -update
