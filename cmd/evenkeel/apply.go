@@ -50,7 +50,9 @@ func runApply(ctx context.Context, p *program, opts ApplyOptions) error {
 	defer show.Close()
 	ctx, asked, cancel := p.stoppable(ctx, show)
 	defer cancel()
-	c, closer, err := p.open(controllerSetup{fleet: opts.FleetOptions, only: opts.Environment, state: state, show: show})
+	c, closer, err := p.open(controllerSetup{
+		fleet: opts.FleetOptions, only: opts.Environment, state: state, show: show, committed: true,
+	})
 	if err != nil {
 		return err
 	}

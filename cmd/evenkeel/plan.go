@@ -50,7 +50,7 @@ func runPlan(ctx context.Context, p *program, opts PlanOptions) error {
 	show := render.NewActive(p.remarks())
 	defer show.Close()
 	c, closer, err := p.open(controllerSetup{
-		fleet: opts.FleetOptions, worktree: opts.Worktree, only: opts.Environment, show: show,
+		fleet: opts.FleetOptions, worktree: opts.Worktree, only: opts.Environment, show: show, committed: true,
 	})
 	if err != nil {
 		return err

@@ -28,6 +28,8 @@ type controllerSetup struct {
 	state    string        // the journal's directory; empty: none is kept
 	interval time.Duration // of a loop; zero: one pass
 	show     render.Progress
+	// committed: what isn't committed is said.
+	committed bool
 }
 
 // openController wires a controller to git, Docker, keepers and the journal. It speaks to none of them yet.
@@ -40,7 +42,7 @@ func openController(s controllerSetup) (controller, io.Closer, error) {
 		return nil, nil, err
 	}
 	kept := &keptJournal{dir: s.state, show: s.show, load: load}
-	revisions := &gitSource{source: source, journal: kept}
+	revisions := &gitSource{source: source, journal: kept, committed: s.committed}
 	credentials := s.fleet.credentials(os.Getenv)
 	registries := registry.Open(registry.Options{CredentialsDir: credentials})
 	c := reconciler.New(reconciler.Options{
@@ -91,8 +93,9 @@ func (c closers) Close() error {
 
 // gitSource is a [git.Source] as the reconciler wants it.
 type gitSource struct {
-	source  *git.Source
-	journal *keptJournal
+	source    *git.Source
+	journal   *keptJournal
+	committed bool // what isn't is said
 	// problem is why the last fetch failed, or why what it brought is invalid.
 	problem atomic.Pointer[string]
 }
@@ -121,7 +124,33 @@ func (s *gitSource) Fetch(ctx context.Context) (reconciler.Revision, error) {
 	if err := s.journal.of(r.Files); err != nil {
 		s.note(err)
 	}
-	return reconciler.Revision{ID: r.ID, Files: r.Files, Warnings: r.Warnings}, nil
+	warnings := r.Warnings
+	if s.committed {
+		warnings = append(warnings, s.uncommitted(ctx, r)...)
+	}
+	return reconciler.Revision{ID: r.ID, Files: r.Files, Warnings: warnings}, nil
+}
+
+// uncommitted says which files differ from the commit's: whoever has just written them may expect them to count.
+func (s *gitSource) uncommitted(ctx context.Context, r git.Revision) []string {
+	files, err := s.source.Dirty(ctx, r)
+	switch {
+	case err != nil:
+		return []string{"whether all files are committed could not be told: " + err.Error()}
+	case len(files) == 0:
+		return nil
+	}
+	return []string{"not committed: " + some(files) + "; only commits count: `git add` and `git commit` what is to be done, " +
+		"or see what it would do with `evenkeel plan --worktree`"}
+}
+
+// some names the first of several things.
+func some(names []string) string {
+	const most = 5
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
 func (s *gitSource) Watch(ctx context.Context) <-chan struct{} { return s.source.Watch(ctx) }

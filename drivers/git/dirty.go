@@ -14,10 +14,10 @@ import (
 )
 
 // Dirty lists the files below Options.Path that differ in the work tree from the revision's: changed,
-// deleted, or YAML files that were never added. It is for a warning ("committed?"), off the hot path:
-// the revision was read from the commit alone. The list is sorted and relative to the path. It is empty for plain
-// directories and bare repositories, and where the work tree isn't at that commit, so that there is
-// nothing to compare.
+// deleted, or YAML files that were never added; with Options.Reads only those that it reads, of the commit or of
+// the work tree. It is for a warning ("committed?"), off the hot path: the revision was read from the commit
+// alone. The list is sorted and relative to the path. It is empty for plain directories and bare repositories,
+// and where the work tree isn't at that commit, so that there is nothing to compare.
 func (s *Source) Dirty(ctx context.Context, rev Revision) ([]string, error) {
 	repo, ok := s.origin.(*repository)
 	if !ok || repo.bare || !rev.IsCommit() {
@@ -39,7 +39,42 @@ func (s *Source) Dirty(ctx context.Context, rev Revision) ([]string, error) {
 		return nil, err
 	}
 	sort.Strings(c.differ)
-	return slices.Compact(c.differ), nil
+	return s.thatMatter(c, files.root, slices.Compact(c.differ))
+}
+
+// thatMatter leaves out files that Options.Reads reads neither in the commit nor in the work tree. Where the
+// work tree is too large to be looked through, nothing is left out.
+func (s *Source) thatMatter(c *comparison, commit *node, list []string) ([]string, error) {
+	if s.options.Reads == nil || len(list) == 0 {
+		return list, nil
+	}
+	s.mu.Lock() // Reads isn't to read side by side
+	defer s.mu.Unlock()
+	seen, err := walk(c.ctx, c.top, s.options.limits())
+	r := &reading{dirWalk: seen, used: map[*node]bool{}}
+	if err == nil {
+		err = r.read(s.options.Reads)
+	}
+	if err != nil {
+		return list, c.ctx.Err()
+	}
+	inCommit := map[*node]bool{}
+	s.options.Reads(treeFS{root: commit, use: func(n *node) error { inCommit[n] = true; return nil }})
+	read := map[string]bool{}
+	namesOf(seen.root, "", r.used, read)
+	namesOf(commit, "", inCommit, read)
+	return slices.DeleteFunc(list, func(name string) bool { return !read[name] }), nil
+}
+
+// namesOf adds the paths of those nodes below one that are among some.
+func namesOf(n *node, at string, among map[*node]bool, into map[string]bool) {
+	for _, child := range n.children {
+		p := join(at, child.name)
+		if among[child] {
+			into[p] = true
+		}
+		namesOf(child, p, among, into)
+	}
 }
 
 // checkedOut returns the commit that HEAD names.

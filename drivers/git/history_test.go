@@ -141,3 +141,35 @@ func TestDirty(t *testing.T) {
 	r.git("commit", "-q", "-a", "-m", "Elsewhere")
 	require.Empty(t, dirty(), "another commit is checked out: nothing to compare")
 }
+
+func TestDirtyFilesThatDontMatter(t *testing.T) {
+	r := newRepo(t)
+	r.write("fleet.yaml", fleetYAML)
+	r.write("shop.yaml", environmentOf("shop", "app.conf"))
+	r.write("app.conf", "one")
+	r.write("notes.txt", "one")
+	r.write(".evenkeelignore", "charts/\n")
+	r.write("charts/values.yaml", "x: 1\n")
+	r.git("add", ".")
+	r.git("commit", "-q", "-m", "All")
+	o := r.options()
+	o.Reads = loads
+	s := open(t, o)
+	rev := fetch(t, s)
+	dirty := func() []string {
+		t.Helper()
+		list, err := s.Dirty(t.Context(), rev)
+		require.NoError(t, err)
+		return list
+	}
+	r.write("notes.txt", "two")
+	r.write("charts/values.yaml", "x: 2\n")
+	r.write("charts/more.yaml", "x: 2\n")
+	require.Empty(t, dirty())
+	r.write("app.conf", "two")
+	r.write("blog.yaml", environmentOf("blog"))
+	require.Equal(t, []string{"app.conf", "blog.yaml"}, dirty())
+	require.NoError(t, os.Remove(filepath.Join(r.dir, "app.conf")))
+	require.NoError(t, os.Remove(filepath.Join(r.dir, "shop.yaml")))
+	require.Equal(t, []string{"app.conf", "blog.yaml", "shop.yaml"}, dirty(), "they are read in the commit")
+}

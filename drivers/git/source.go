@@ -35,6 +35,7 @@ type Options struct {
 	Worktree bool   // read the files of a git work tree as they are, as from a plain directory
 	// Reads reads what matters of the files of a plain directory; it is not to read side by side. Only what
 	// it looks at is in a revision's Files, and makes a new revision when it changes. nil: all files matter.
+	// Of a repository it says what [Source.Dirty] looks at; revisions have all files.
 	Reads func(files fs.FS)
 
 	Access   Access // to a remote repository
