@@ -44,6 +44,7 @@ type Controller struct {
 	gathering sync.Mutex // one input at a time, so that their numbers tell which is newer
 
 	ending  bool         // no image is looked up any more
+	lasting bool         // a run: what a registry refuses may be there later
 	besides rollout.Crew // what is neither a worker's nor a chore: nobody waits for it but the end
 
 	shared  time.Time     // when the copy was last handed out

@@ -103,6 +103,31 @@ type asker struct {
 	ask  func(ctx context.Context) (digest string, err error)
 }
 
+// answer is what an asker was told.
+type answer struct {
+	asker
+	digest string
+	err    error
+}
+
+// orBefore is the one of two errors that counts. The hosts have to get the image, so what one of them was
+// told counts for more than what evenkeel was, and the image isn't given up before each of them was refused.
+func (a answer) orBefore(before error) error {
+	var hosts hostError
+	switch {
+	case errors.As(before, &hosts) && (a.name == itself || !settled(before)):
+		return before
+	case a.name == itself:
+		return a.err
+	}
+	return hostError{a.err}
+}
+
+// hostError is what a host was told.
+type hostError struct{ error }
+
+func (e hostError) Unwrap() error { return e.error }
+
 // askRegistry asks the registry by itself, and has the hosts ask it one after the other where that is of no
 // avail or gets no answer: they may have ways of their own to it.
 // Without a digest and an error none of the hosts is in reach.
@@ -110,11 +135,6 @@ func (c *Controller) askRegistry(ctx context.Context, r plan.ImageRequest, silen
 	as, err := c.credentials(ctx, r.Image)
 	if err != nil {
 		return "", err
-	}
-	type answer struct {
-		asker
-		digest string
-		err    error
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -139,7 +159,8 @@ func (c *Controller) askRegistry(ctx context.Context, r plan.ImageRequest, silen
 			if a.err == nil || a.last && final(a.err) {
 				return a.digest, a.err
 			}
-			waits, err = slices.DeleteFunc(waits, func(name string) bool { return name == a.name }), a.err
+			waits = slices.DeleteFunc(waits, func(name string) bool { return name == a.name })
+			err = a.orBefore(err)
 		case <-patience.C:
 			silent(waits)
 		}
@@ -149,7 +170,7 @@ func (c *Controller) askRegistry(ctx context.Context, r plan.ImageRequest, silen
 		if a.err == nil || a.last && final(a.err) {
 			return a.digest, a.err
 		}
-		err = a.err
+		err = a.orBefore(err)
 	}
 	return "", err
 }
@@ -202,6 +223,16 @@ func (c *Controller) credentials(ctx context.Context, ref string) (fleet.Credent
 	return c.opts.Registries.Credentials(ctx, entry, ref)
 }
 
+// settled says whether an error is a registry's word, or that there is no such registry: asking again would
+// bring the same. An engine calls everything that keeps it from an image by the same name.
+func settled(err error) bool {
+	var host hostError
+	if errors.As(err, &host) {
+		return errors.Is(err, fleet.ErrNowhere) || errors.Is(err, fleet.ErrDenied)
+	}
+	return final(err)
+}
+
 // onlyThere is what an image is that no registry was found to have: known by its ID on the hosts that have it.
 func onlyThere(r plan.ImageRequest, local plan.Image, missing []string, last error) plan.Image {
 	if len(missing) == 0 && len(local.IDs) > 0 && local.Problem == "" {
@@ -213,6 +244,7 @@ func onlyThere(r plan.ImageRequest, local plan.Image, missing []string, last err
 	case len(missing) == 0:
 		local.Problem = fmt.Sprintf("image %s can't be looked up: %s", r.Image, last)
 	default:
+		local.Refused = settled(last)
 		local.Problem = fmt.Sprintf("image %s isn't on %s and can't be fetched: %s; check the name and the registry, or load it there",
 			r.Image, strings.Join(missing, ", "), last)
 	}

@@ -83,6 +83,9 @@ func (c *Controller) lookUp(ctx context.Context, l *lookup, r plan.ImageRequest)
 		l.cancel = nil
 		if ctx.Err() == nil {
 			l.take(r, img, c.opts.Interval)
+			if img.Refused && !c.lasting {
+				l.due = time.Time{} // a pass would only end later for it
+			}
 		}
 		close(done)
 		c.mu.Unlock()

@@ -311,8 +311,12 @@ func left(p plan.Plan) []string {
 			problems = append(problems, fmt.Sprintf("%s is paused: %s; commit a change of the layer, or mend the node", l.ID(), l.Paused))
 			continue // what waits, waits for that
 		}
-		for _, w := range l.Waiting {
-			problems = append(problems, fmt.Sprintf("%s/%d waits: %s", l.ID(), w.Node, w.Reason))
+		for _, w := range l.WaitingAlike() {
+			verb := "waits"
+			if len(w.Nodes) > 1 {
+				verb = "wait"
+			}
+			problems = append(problems, fmt.Sprintf("%s/%s %s: %s", l.ID(), w.Ordinals(), verb, w.Reason))
 		}
 	}
 	return problems

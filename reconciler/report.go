@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
@@ -155,19 +156,45 @@ func (c *Controller) environmentStatuses(observed fleet.Observed, nodes []fleet.
 		s.Nodes = append(s.Nodes, n)
 	}
 	for i := range c.plan.Layers {
-		layer(c.plan.Layers[i].ID()).addWaiting(c.plan.Layers[i].Waiting)
+		layer(c.plan.Layers[i].ID()).addWaiting(&c.plan.Layers[i])
 	}
 	return sorted(byEnvironment)
 }
 
-// addWaiting gives nodes that don't exist, and for which nothing can be done now, a row of their own.
-func (l *LayerStatus) addWaiting(waiting []plan.Waiting) {
-	for _, w := range waiting {
-		if !slices.ContainsFunc(l.Nodes, func(n NodeStatus) bool { return n.Node == w.Node }) {
-			l.Nodes = append(l.Nodes, NodeStatus{Node: w.Node, Reason: w.Reason})
+// addWaiting says in the rows of nodes for which nothing can be done now why that is. A node that doesn't
+// exist yet gets a row of its own.
+func (l *LayerStatus) addWaiting(p *plan.Layer) {
+	for _, w := range p.Waiting {
+		l.addReason(w.Node, w.Reason)
+	}
+	for _, op := range p.Operations {
+		if len(op.After) > 0 {
+			l.addReason(op.Node, "waits until "+layersRun(op.After))
 		}
 	}
 	slices.SortStableFunc(l.Nodes, func(a, b NodeStatus) int { return cmp.Compare(a.Node, b.Node) })
+}
+
+// layersRun says that all nodes of the layers run: shop/db runs.
+func layersRun(layers []fleet.LayerID) string {
+	names := make([]string, len(layers))
+	for i, l := range layers {
+		names[i] = l.String()
+	}
+	if len(names) == 1 {
+		return names[0] + " runs"
+	}
+	return strings.Join(names, ", ") + " run"
+}
+
+func (l *LayerStatus) addReason(node int, reason string) {
+	i := slices.IndexFunc(l.Nodes, func(n NodeStatus) bool { return n.Node == node })
+	switch {
+	case i < 0:
+		l.Nodes = append(l.Nodes, NodeStatus{Node: node, Reason: reason})
+	case l.Nodes[i].Reason != reason:
+		l.Nodes[i].Waits = reason
+	}
 }
 
 // lacking says whether a layer that this controller looks after has fewer serving nodes than are wanted.

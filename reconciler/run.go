@@ -29,6 +29,9 @@ const (
 func (c *Controller) Run(ctx context.Context, stop <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	c.mu.Lock()
+	c.lasting = true
+	c.mu.Unlock()
 	hints := c.opts.Source.Watch(ctx)
 	if err := c.firstRevision(ctx, stop, hints); err != nil || closed(stop) {
 		return err

@@ -61,6 +61,7 @@ type NodeStatus struct {
 	State      fleet.State `json:"state"`
 	Serving    bool        `json:"serving"`
 	Reason     string      `json:"reason,omitempty"` // why it doesn't serve
+	Waits      string      `json:"waits,omitempty"`  // why what is to be done to it can't be done now
 	Generation int         `json:"generation"`
 	Address    string      `json:"address"`
 	Image      string      `json:"image"` // the digest

@@ -51,7 +51,7 @@ func (h *Host) Resolve(ctx context.Context, ref string, as fleet.Credentials) (s
 			return "", fmt.Errorf("registry %s gave %s no answer within %s: look at the host's way to the registry", server, h.name, o.timeout)
 		}
 		if err != nil {
-			return "", noImage(denied(err, server, as), answered(ctx, err))
+			return "", noImage(nowhere(denied(err, server, as)), answered(ctx, err))
 		}
 		return d.Descriptor.Digest.String(), nil
 	})
@@ -193,6 +193,21 @@ func noImage(err error, is bool) error {
 		return err
 	}
 	return imageError{err}
+}
+
+// nowhereError is the engine's word that no registry has an image.
+type nowhereError struct{ error }
+
+func (e nowhereError) Unwrap() []error { return []error{fleet.ErrNowhere, e.error} }
+
+// nowhere tells a registry's clear no, and that there is no such registry, from it not having answered. Where
+// the engine has no status for that it has but the words.
+func nowhere(err error) error {
+	said := strings.ToLower(err.Error())
+	if !errdefs.IsNotFound(err) && !slices.ContainsFunc([]string{"no such host", "manifest unknown", "name unknown"}, func(no string) bool { return strings.Contains(said, no) }) {
+		return err
+	}
+	return nowhereError{err}
 }
 
 // answered says whether an error is what the engine said, as opposed to it not having said anything.

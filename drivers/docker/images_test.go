@@ -2,6 +2,7 @@ package docker_test
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"net/netip"
 	"testing"
@@ -71,10 +72,13 @@ func TestPullOfAMissingImageFailsFastAndClear(t *testing.T) {
 	require.NoError(t, err)
 	closed := netip.AddrPortFrom(lab.Manager(), 1).String()
 
-	for name, test := range map[string]struct{ ref, says string }{
-		"tag":        {reg.Address() + "/shop/web:2", "manifest"},
-		"repository": {reg.Address() + "/shop/db:1", "not found"},
-		"registry":   {closed + "/shop/web:1", "connection refused"},
+	for name, test := range map[string]struct {
+		ref, says string
+		nowhere   bool
+	}{
+		"tag":        {reg.Address() + "/shop/web:2", "manifest", true},
+		"repository": {reg.Address() + "/shop/db:1", "not found", true},
+		"registry":   {closed + "/shop/web:1", "connection refused", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
@@ -85,6 +89,7 @@ func TestPullOfAMissingImageFailsFastAndClear(t *testing.T) {
 			_, err = h.Resolve(t.Context(), test.ref, fleet.Credentials{})
 			require.ErrorIs(t, err, fleet.ErrNoImage)
 			require.ErrorContains(t, err, "resolving image "+test.ref+" on h1: ")
+			require.Equal(t, test.nowhere, errors.Is(err, fleet.ErrNowhere), "%s", err)
 			require.Less(t, time.Since(began), 5*time.Second)
 		})
 	}

@@ -209,7 +209,7 @@ func TestOperations(t *testing.T) {
 		{"a network of somebody else's is in the way", onHosts(one), func(m *model) {
 			m.hosts["hn1"].state.Networks = append(m.hosts["hn1"].state.Networks, fleet.Network{Name: "evenkeel_production_shop"})
 		}, onHosts(one, web(1)), []string{
-			"shop/web/1 needs the network evenkeel_production_shop, and hn1 has one of that name that isn't this fleet's",
+			"shop/web/1 the network of shop can't be made on hn1",
 		}},
 	}
 	for _, c := range cases {

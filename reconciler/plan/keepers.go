@@ -112,7 +112,7 @@ func (w *world) networks(h *host) {
 		case there == nil:
 			w.onHost(h, "create", "network", name, n.Environment)
 		case there.Fleet != w.fleet.Name:
-			w.refuse(fmt.Sprintf("%s has a network %s that isn't this fleet's: environment %s can't have its own there until that is renamed or removed", h.name, name, n.Environment))
+			w.refuse(fmt.Sprintf("%s has a network %s that isn't this fleet's, so environment %s can't have its own there: remove it (docker network rm %s), or give the environment another name", h.name, name, n.Environment, name))
 			continue
 		}
 		if h.mute != "" || main != nil && main.Networks[name] == n.Keeper || main == nil && next != nil && next.Networks[name] == n.Keeper {

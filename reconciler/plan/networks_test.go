@@ -128,3 +128,15 @@ func TestASubnetThatIsFull(t *testing.T) {
 	require.Len(t, p.Layers[0].Waiting, 13)
 	require.Contains(t, p.Layers[0].Waiting[0].Reason, "no address is free in ")
 }
+
+func TestANetworkOfSomebodyElsesIsSaidOnce(t *testing.T) {
+	m := newModel("hn1")
+	m.hosts["hn1"].state.Networks = append(m.hosts["hn1"].state.Networks, fleet.Network{Name: "evenkeel_production_shop"})
+	p := plan.Compute(input(onHosts(one, web(2), testLayer("db", 1)), m.observe()))
+	require.Equal(t, []string{
+		"hn1 has a network evenkeel_production_shop that isn't this fleet's, so environment shop can't have its own there: remove it (docker network rm evenkeel_production_shop), or give the environment another name",
+	}, p.Refused)
+	const wait = "the network of shop can't be made on hn1"
+	require.Equal(t, []plan.Waits{{Nodes: []int{1}, Reason: wait}}, p.Layers[0].WaitingAlike())
+	require.Equal(t, []plan.Waits{{Nodes: []int{1, 2}, Reason: wait}}, p.Layers[1].WaitingAlike())
+}

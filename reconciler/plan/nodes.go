@@ -163,7 +163,7 @@ func (w *world) canMake(l *layer, n *node) bool {
 	}
 	name := fleet.NetworkName(w.fleet.Name, l.id.Environment)
 	if there := hasNetwork(w.byHost[n.place.Host], name); there != nil && there.Fleet != w.fleet.Name {
-		l.wait(n, "needs the network "+name+", and "+n.place.Host+" has one of that name that isn't this fleet's")
+		l.wait(n, "the network of "+l.id.Environment+" can't be made on "+n.place.Host)
 		return false
 	}
 	if w.network(l.id.Environment, n.place.Host) == nil {

@@ -5,6 +5,8 @@ package plan
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
@@ -33,6 +35,8 @@ type Image struct {
 	IDs map[string]string
 	// Problem is why the image could not be resolved, for people; its layers' creates wait.
 	Problem string
+	// Refused: a registry's clear answer, or the lack of one under that name, is the problem.
+	Refused bool
 }
 
 // Kind is a kind of operation, in the words of the spec's `updatePolicy.operations`.
@@ -142,6 +146,34 @@ type Withdrawal struct {
 type Waiting struct {
 	Node   int    `json:"node"`
 	Reason string `json:"reason"`
+}
+
+// Waits are nodes of a layer that wait for the same reason.
+type Waits struct {
+	Nodes  []int // sorted
+	Reason string
+}
+
+// WaitingAlike gathers the nodes that wait by their reasons, in the order of the first node of each.
+func (l *Layer) WaitingAlike() []Waits {
+	var alike []Waits
+	for _, w := range l.Waiting {
+		i := slices.IndexFunc(alike, func(a Waits) bool { return a.Reason == w.Reason })
+		if i < 0 {
+			i, alike = len(alike), append(alike, Waits{Reason: w.Reason})
+		}
+		alike[i].Nodes = append(alike[i].Nodes, w.Node)
+	}
+	return alike
+}
+
+// Ordinals are the nodes as text: 1, 2, 5.
+func (w Waits) Ordinals() string {
+	texts := make([]string, len(w.Nodes))
+	for i, n := range w.Nodes {
+		texts[i] = number(n)
+	}
+	return strings.Join(texts, ", ")
 }
 
 // HostOperation is a change of something on a host that is no node.

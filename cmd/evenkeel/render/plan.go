@@ -73,8 +73,12 @@ func planLayer(l *plan.Layer, s Style) string {
 	for _, o := range l.Operations {
 		b.WriteString(planOperation(o, s))
 	}
-	for _, w := range l.Waiting {
-		b.WriteString(s.yellow(fmt.Sprintf("  … node %d waits: %s", w.Node, clean(w.Reason))) + "\n")
+	for _, w := range l.WaitingAlike() {
+		who := "node " + w.Ordinals() + " waits"
+		if len(w.Nodes) > 1 {
+			who = "nodes " + w.Ordinals() + " wait"
+		}
+		b.WriteString(s.yellow("  … "+who+": "+clean(w.Reason)) + "\n")
 	}
 	return b.String()
 }

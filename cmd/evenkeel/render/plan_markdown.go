@@ -11,9 +11,10 @@ import (
 
 // The bounds of a plan as a comment: a forge refuses a comment of more than 65,536 characters.
 const (
-	maxMarkdown      = 60_000
-	maxMarkdownValue = 80
-	maxRemarks       = 50
+	maxMarkdown       = 60_000
+	maxMarkdownValue  = 80
+	maxMarkdownReason = 400
+	maxRemarks        = 50
 )
 
 // PlanMarkdown writes the plan as a comment on a pull request: of bounded length, and with nothing in
@@ -95,7 +96,7 @@ func operationRows(p plan.Plan) []string {
 		}
 		for _, w := range l.Waiting {
 			name := fmt.Sprintf("%s/%d", l.ID(), w.Node)
-			rows = append(rows, row(code(name), "waits", "", code(w.Reason), ""))
+			rows = append(rows, row(code(name), "waits", "", codeOf(w.Reason, maxMarkdownReason), ""))
 		}
 	}
 	return rows

@@ -23,6 +23,8 @@ func operation(node int, kind plan.Kind, host string, causes ...plan.Cause) plan
 	return o
 }
 
+const noRoom = "0/3 hosts fit: 2 cordoned, 1 has 256Mi of 512Mi free; add a host, uncordon one, raise a host's capacity, lower the layer's cloudlets.reserved (or resources), or lower replicas"
+
 func rollingPlan() plan.Plan {
 	image := plan.Cause{Field: "image", From: "shop/web:1.4.1", To: "shop/web:1.4.2"}
 	moved := operation(2, plan.Redeploy, "hn3", image, plan.Cause{Field: "placement.hosts", To: "zone=b"})
@@ -43,7 +45,7 @@ func rollingPlan() plan.Plan {
 					moved,
 					operation(1, plan.Remove, "hn1"),
 				},
-				Waiting: []plan.Waiting{{Node: 5, Reason: "0/3 hosts fit: 2 cordoned, 1 has 256Mi of 512Mi free"}},
+				Waiting: []plan.Waiting{{Node: 5, Reason: noRoom}, {Node: 6, Reason: "is on hn4, which doesn't answer"}, {Node: 7, Reason: noRoom}},
 			},
 		},
 		Hosts: []plan.HostOperation{
@@ -51,7 +53,7 @@ func rollingPlan() plan.Plan {
 			{Host: "hn1", Operation: "rename", What: "container", Name: "mine", Causes: []plan.Cause{{Field: "name", From: "mine", To: "production_shop_web_1_g7"}}},
 		},
 		Warnings: []string{"names on hn2 may be stale: its keeper is out of reach"},
-		Refused:  []string{"6 of 9 nodes would be removed, more than prune.maxShare (50%)"},
+		Refused:  []string{"would remove 6 of 9 nodes, more than prune.maxShare (50%) allows: none is removed"},
 	}
 }
 

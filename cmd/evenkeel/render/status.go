@@ -77,17 +77,25 @@ func nodeCells(n *reconciler.NodeStatus, now time.Time, s Style) []string {
 	if !n.Serving {
 		state = s.red("not serving")
 	}
-	var remarks []string
-	if n.Reason != "" {
-		remarks = append(remarks, clean(n.Reason))
-	}
-	if !n.UpToDate {
-		remarks = append(remarks, "out of date")
-	}
 	return []string{
 		fmt.Sprintf("node %d", n.Node), clean(n.Host), clean(string(n.State)), state, clean(n.Address), since,
-		clean(strings.Join(n.Ports, ", ")), s.yellow(strings.Join(remarks, "; ")),
+		clean(strings.Join(n.Ports, ", ")), s.yellow(clean(strings.Join(remarks(n), "; "))),
 	}
+}
+
+// remarks are what is to be said of a node beside its state.
+func remarks(n *reconciler.NodeStatus) []string {
+	var all []string
+	if n.Reason != "" {
+		all = append(all, n.Reason)
+	}
+	if !n.UpToDate && n.Host != "" {
+		all = append(all, "out of date")
+	}
+	if n.Waits != "" {
+		all = append(all, "waits: "+n.Waits)
+	}
+	return all
 }
 
 // StatusMarkdown writes what is, as a GitHub table.
@@ -120,12 +128,12 @@ func nodeRow(environment, layer string, n reconciler.NodeStatus) string {
 	if !n.Serving {
 		serving = "**no**"
 	}
-	remarks := code(n.Reason)
-	if !n.UpToDate {
-		remarks = strings.TrimPrefix(remarks+"<br>out of date", "<br>")
+	var says []string
+	for _, r := range remarks(&n) {
+		says = append(says, codeOf(r, maxMarkdownReason))
 	}
 	name := fmt.Sprintf("%s/%s/%d", environment, layer, n.Node)
-	return row(code(name), code(n.Host), string(n.State), serving, code(n.Address), remarks)
+	return row(code(name), code(n.Host), string(n.State), serving, code(n.Address), strings.Join(says, "<br>"))
 }
 
 func converged(yes bool) string {
