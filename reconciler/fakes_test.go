@@ -34,7 +34,7 @@ type engine struct {
 	hangs     bool
 	slow      time.Duration // that an observation takes
 	stops     time.Duration // that a stop takes
-	removed   []string      // containers
+	removed   []string      // containers; volumes and images with what they are
 	resolve   func(ctx context.Context, ref string) (string, error)
 	has       map[string]bool // images
 	events    chan fleet.Event
@@ -194,6 +194,20 @@ func (e *engine) RemoveNetwork(_ context.Context, name string) error {
 	return nil
 }
 
+func (e *engine) RemoveVolume(_ context.Context, name string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.removed = append(e.removed, "volume "+name)
+	return nil
+}
+
+func (e *engine) RemoveImage(_ context.Context, id string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.removed = append(e.removed, "image "+id)
+	return nil
+}
+
 func (e *engine) Logs(context.Context, string, int) ([]string, error) { return nil, nil }
 
 func (e *engine) Update(context.Context, string, fleet.Limits) error { return nil }
@@ -241,6 +255,7 @@ type keeper struct {
 	stuck   bool      // it takes no zone
 	forgets bool      // it takes zones and never says so
 	refuses string    // who else has the lease
+	broken  error     // why it can't be had
 }
 
 // heldError is what a keeper refuses the lease with.
@@ -307,7 +322,7 @@ func (k *keeper) Acquire(ctx context.Context, _ string) error {
 	if k.refuses != "" {
 		return heldError{k.refuses}
 	}
-	return nil
+	return k.broken
 }
 func (k *keeper) Release(context.Context) error { return nil }
 func (k *keeper) LeaseLeft() time.Duration {

@@ -83,6 +83,7 @@ type Keeper interface {
 // Journal keeps what was done.
 type Journal interface {
 	Append(rollout.Progress) error
+	AppendStep(HostStep) error
 }
 
 // Options wires a controller.

@@ -1,112 +1,126 @@
 package reconciler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 )
 
+// Uninstalled is what was removed of a fleet, and what was kept.
+type Uninstalled struct {
+	Fleet    string       `json:"fleet"`
+	Hosts    int          `json:"hosts"` // on which nothing is left but what was to be kept
+	Nodes    int          `json:"nodes"`
+	Networks int          `json:"networks"`
+	Keepers  int          `json:"keepers"`
+	Volumes  int          `json:"volumes"` // of nodes
+	Kept     []KeptVolume `json:"kept"`
+}
+
+// KeptVolume is a node's volume that is still there.
+type KeptVolume struct {
+	Host   string `json:"host"`
+	Volume string `json:"volume"`
+}
+
 // Uninstall removes all of a fleet from its hosts: nodes, networks, keepers; volumes only if asked to.
-// What isn't the fleet's is left alone. A host that can't be reached fails, the others are done.
-func (c *Controller) Uninstall(ctx context.Context, volumes bool) error {
+// What isn't the fleet's is left alone. A host that can't be reached fails, the others are done: what
+// was removed is told also with an error.
+func (c *Controller) Uninstall(ctx context.Context, volumes bool) (Uninstalled, error) {
 	if _, err := c.Fetch(ctx); err != nil {
-		return err
+		return Uninstalled{}, err
 	}
 	c.observeAll(ctx)
-	if err := c.leaseThere(ctx); err != nil {
-		return err
+	c.openGone(ctx)
+	hosts := c.allHosts()
+	clearings := make([]*clearing, len(hosts))
+	for i, h := range hosts {
+		clearings[i] = &clearing{Controller: c, h: h, volumes: volumes}
 	}
 	defer c.letGo(ctx)
-	c.openGone(ctx)
-	var mu sync.Mutex
+	if err := c.leaseThere(ctx, clearings); err != nil {
+		return Uninstalled{Fleet: c.fleetName()}, err
+	}
+	observed := c.observed() // with what only looks like a node put aside: it isn't ours
+	sizes := layerSizes(observed)
+	done := &counter{of: map[fleet.LayerID]int{}}
 	var wg sync.WaitGroup
-	var errs []error
-	for _, h := range c.allHosts() {
-		wg.Go(func() {
-			if err := c.clear(ctx, h, volumes); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, fmt.Errorf("host %s: %w", h.name, err))
-			}
-		})
+	for _, u := range clearings {
+		u.sizes, u.counted = sizes, done
+		wg.Go(func() { u.clear(ctx, *observed.Host(u.h.name)) })
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	return c.uninstalled(clearings)
 }
 
-// leaseThere takes the leases of the keepers that are there; none is made for the purpose.
-func (c *Controller) leaseThere(ctx context.Context) error {
-	for _, h := range c.allHosts() {
-		if h.keeper() == nil {
+// uninstalled sums up.
+func (c *Controller) uninstalled(clearings []*clearing) (Uninstalled, error) {
+	all := Uninstalled{Fleet: c.fleetName(), Kept: []KeptVolume{}}
+	var errs []error
+	for _, u := range clearings {
+		all.Nodes += u.out.Nodes
+		all.Networks += u.out.Networks
+		all.Keepers += u.out.Keepers
+		all.Volumes += u.out.Volumes
+		all.Kept = append(all.Kept, u.out.Kept...)
+		if len(u.errs) == 0 {
+			all.Hosts++
 			continue
 		}
-		if err := c.lease(ctx, h); isHeld(err) {
-			c.giveBack(ctx)
+		errs = append(errs, fmt.Errorf("host %s: %w", u.h.name, errors.Join(u.errs...)))
+	}
+	return all, errors.Join(errs...)
+}
+
+// layerSizes are how many nodes each layer has, counting one on each host that has an instance of it.
+func layerSizes(o fleet.Observed) map[fleet.LayerID]int {
+	sizes := map[fleet.LayerID]int{}
+	for i := range o.Hosts {
+		for _, node := range byNode(o.Hosts[i].Instances) {
+			sizes[node[0].LayerID()]++
+		}
+	}
+	return sizes
+}
+
+// byNode puts the instances of each node together.
+func byNode(instances []fleet.Instance) [][]fleet.Instance {
+	sorted := slices.Clone(instances)
+	slices.SortStableFunc(sorted, func(a, b fleet.Instance) int {
+		return cmp.Or(a.LayerID().Compare(b.LayerID()), cmp.Compare(a.Node, b.Node))
+	})
+	var nodes [][]fleet.Instance
+	for _, in := range sorted {
+		if n := len(nodes); n > 0 && nodes[n-1][0].NodeID == in.NodeID {
+			nodes[n-1] = append(nodes[n-1], in)
+		} else {
+			nodes = append(nodes, []fleet.Instance{in})
+		}
+	}
+	return nodes
+}
+
+// leaseThere takes the leases of the keepers that are there; none is made for the purpose. Where one is held by
+// somebody else nothing is removed anywhere; where one can't be had, nothing on its host.
+func (c *Controller) leaseThere(ctx context.Context, clearings []*clearing) error {
+	for _, u := range clearings {
+		if u.h.keeper() == nil {
+			if problem := u.h.problem(); problem != "" {
+				c.notice("warning", u.h.name, problem+": whether another evenkeel is at work there can't be told")
+			}
+			continue
+		}
+		err := c.lease(ctx, u.h)
+		if isHeld(err) {
 			return err
 		}
-	}
-	return nil
-}
-
-func (c *Controller) clear(ctx context.Context, h *host, volumes bool) error {
-	observed := c.observed()
-	st := observed.Host(h.name) // with what only looks like a node put aside: it isn't ours
-	if !st.Reachable {
-		return fmt.Errorf("%w: %s", fleet.ErrUnreachable, st.Problem)
-	}
-	var errs []error
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	for _, in := range st.Instances {
-		wg.Go(func() {
-			if err := c.end(ctx, h, in); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, err)
-			}
-		})
-	}
-	wg.Wait()
-	if volumes {
-		for _, v := range st.Volumes {
-			errs = append(errs, h.engine.RemoveVolume(ctx, v.Name))
-		}
-	}
-	if k := h.keeper(); k != nil {
-		errs = append(errs, k.Close())
-	}
-	for _, k := range st.Keepers {
-		errs = append(errs, h.engine.Remove(ctx, k.ID), h.dropImage(ctx, k.Image))
-	}
-	name := c.fleetName()
-	for _, n := range st.Networks {
-		if n.Fleet == name {
-			errs = append(errs, h.engine.RemoveNetwork(ctx, n.Name))
-		}
-	}
-	if len(st.Keepers) > 0 {
-		errs = append(errs, h.engine.RemoveVolume(ctx, fleet.KeeperVolume(name)))
-	}
-	return errors.Join(errs...)
-}
-
-// end stops and removes one instance, given the time that it wants.
-func (c *Controller) end(ctx context.Context, h *host, in fleet.Instance) error {
-	release, err := c.slots.Take(ctx, h.name)
-	if err != nil {
-		return err
-	}
-	defer release()
-	if in.Running() {
-		if err := h.engine.Stop(ctx, in.ID, "", in.StopGrace); err != nil && !errors.Is(err, fleet.ErrNotFound) {
-			return fmt.Errorf("stopping %s: %w", in.NodeID, err)
-		}
-	}
-	if err := h.engine.Remove(ctx, in.ID); err != nil {
-		return fmt.Errorf("removing %s: %w", in.NodeID, err)
+		u.leased = err == nil
+		u.fail(err)
 	}
 	return nil
 }

@@ -35,11 +35,7 @@ func (c *Controller) report(p rollout.Progress) {
 	c.mu.Lock()
 	c.ended[fleet.LayerID{Environment: p.Environment, Layer: p.Layer}] = c.inputs
 	c.mu.Unlock()
-	if c.opts.Journal != nil {
-		if err := c.opts.Journal.Append(p); err != nil {
-			c.notice("warning", "", "the journal can't be written, the work goes on: "+err.Error())
-		}
-	}
+	c.keep(func(j Journal) error { return j.Append(p) })
 	c.kick()
 }
 

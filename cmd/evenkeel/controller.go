@@ -17,5 +17,5 @@ type controller interface {
 	CurrentPlan() plan.Plan
 	// Ready says why a run has not taken up its work yet; empty: it has.
 	Ready() string
-	Uninstall(ctx context.Context, volumes bool) error
+	Uninstall(ctx context.Context, volumes bool) (reconciler.Uninstalled, error)
 }

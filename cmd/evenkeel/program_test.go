@@ -30,6 +30,7 @@ type canned struct {
 	ready  string
 
 	uninstalled []bool // whether volumes were to go too
+	removed     reconciler.Uninstalled
 	closed      bool
 }
 
@@ -47,9 +48,9 @@ func (c *canned) Status(context.Context) (reconciler.Status, error) {
 func (c *canned) Current() reconciler.Status { return reconciler.Status{Fleet: "production"} }
 func (c *canned) CurrentPlan() plan.Plan     { return c.plan }
 func (c *canned) Ready() string              { return c.ready }
-func (c *canned) Uninstall(_ context.Context, volumes bool) error {
+func (c *canned) Uninstall(_ context.Context, volumes bool) (reconciler.Uninstalled, error) {
 	c.uninstalled = append(c.uninstalled, volumes)
-	return c.err
+	return c.removed, c.err
 }
 func (c *canned) Close() error { c.closed = true; return nil }
 
@@ -88,6 +89,13 @@ func changes() plan.Plan {
 	return plan.Plan{Revision: "8f3c2a1b9d0e", HasChanges: true, Layers: []plan.Layer{{Environment: "shop", Layer: "web"}}}
 }
 
+func removed() reconciler.Uninstalled {
+	return reconciler.Uninstalled{
+		Fleet: "production", Hosts: 2, Nodes: 3, Networks: 2, Keepers: 2,
+		Kept: []reconciler.KeptVolume{{Host: "hn1", Volume: "production_shop_db_1_data"}},
+	}
+}
+
 func TestExitStatus(t *testing.T) {
 	failed := errors.New("creating node 3 of shop/web on hn1: " + context.DeadlineExceeded.Error())
 	tests := []struct {
@@ -106,7 +114,12 @@ func TestExitStatus(t *testing.T) {
 		{"converged", []string{"apply"}, canned{result: reconciler.Result{Converged: true}}, 0, "everything matches", ""},
 		{"not converged", []string{"apply"}, canned{result: reconciler.Result{}}, 1, "Not converged", ""},
 		{"apply that failed", []string{"apply"}, canned{err: failed}, 1, "", "no answer in time"},
-		{"uninstalled", []string{"uninstall"}, canned{}, 0, "", ""},
+		{"uninstalled", []string{"uninstall"}, canned{removed: removed()}, 0, "Removed of fleet production: 3 nodes, 2 networks, 2 keepers, 0 volumes; 2 hosts cleared.\n" +
+			"Volumes kept, with what is in them (--volumes removes them too):\n  hn1  production_shop_db_1_data\n", ""},
+		{"uninstalled, for programs", []string{"uninstall", "-o", "json"}, canned{removed: removed()}, 0, `"volume": "production_shop_db_1_data"`, ""},
+		{"uninstalled, as markdown", []string{"uninstall", "-o", "markdown"}, canned{removed: removed()}, 0, "| `hn1` | `production_shop_db_1_data` |", ""},
+		{"uninstalled in part", []string{"uninstall"}, canned{removed: removed(), err: failed}, 1, "Removed of fleet production", "no answer in time"},
+		{"not uninstalled", []string{"uninstall"}, canned{err: failed}, 1, "", "no answer in time"},
 		{"status", []string{"status", "-o", "json"}, canned{}, 0, `"environments": []`, ""},
 	}
 	for _, tt := range tests {
@@ -141,13 +154,14 @@ func TestFlagsReachTheController(t *testing.T) {
 
 	for _, volumes := range []bool{false, true} {
 		c := &canned{}
-		p, _, _ := testProgram(c)
+		p, setup, _ := testProgram(c)
 		args := []string{"uninstall"}
 		if volumes {
 			args = append(args, "--volumes")
 		}
 		require.Zero(t, run(args, p))
 		require.Equal(t, []bool{volumes}, c.uninstalled)
+		require.Equal(t, "/state/evenkeel", setup.state, "what is removed is in the journal")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/cmd/evenkeel/render"
 	"github.com/evenkeel/evenkeel/drivers/journal"
+	"github.com/evenkeel/evenkeel/reconciler"
 	"github.com/evenkeel/evenkeel/reconciler/rollout"
 	"github.com/evenkeel/evenkeel/spec"
 )
@@ -45,14 +46,19 @@ func (j *keptJournal) of(files fs.FS) error {
 	return nil
 }
 
-// Append writes a step. A journal that can't be written is said and holds nothing up.
-func (j *keptJournal) Append(p rollout.Progress) error {
+// Append writes a step of a node's operation. A journal that can't be written is said and holds nothing up.
+func (j *keptJournal) Append(p rollout.Progress) error { return j.write(event(p)) }
+
+// AppendStep writes what was done on a host beside nodes.
+func (j *keptJournal) AppendStep(s reconciler.HostStep) error { return j.write(hostEvent(s)) }
+
+func (j *keptJournal) write(e journal.Event) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.kept == nil {
 		return nil
 	}
-	return j.kept.Append(event(p))
+	return j.kept.Append(e)
 }
 
 func (j *keptJournal) Close() error {
@@ -80,6 +86,18 @@ func event(p rollout.Progress) journal.Event {
 		e.Message = strings.TrimSuffix(p.Error+"\n"+p.Message, "\n")
 	}
 	return e
+}
+
+// hostEvent is a step on a host as the journal keeps it.
+func hostEvent(s reconciler.HostStep) journal.Event {
+	phase := rollout.PhaseDone
+	if s.Error != "" {
+		phase = rollout.PhaseFailed
+	}
+	return journal.Event{
+		Time: s.Time, Revision: s.Revision, Environment: s.Node.Environment, Layer: s.Node.Layer, Node: s.Node.Node, Host: s.Host,
+		Operation: s.Operation + " " + s.What, Name: s.Name, Phase: string(phase), Outcome: string(phase), Cause: s.Cause, Message: s.Error,
+	}
 }
 
 func causes(p rollout.Progress) string {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/evenkeel/evenkeel/reconciler"
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
 	"github.com/evenkeel/evenkeel/reconciler/rollout"
 	"github.com/evenkeel/evenkeel/spec"
@@ -48,6 +50,37 @@ func TestWhatIsDoneIsInTheHistory(t *testing.T) {
 			"2026-11-20 12:00:00  8f3c2a1b  shop/web/3  hn1 → hn2  redeploy  failed in 3s  not healthy / panic: no config\n", history())
 	require.Contains(t, history("--all"), "redeploy  gate")
 	require.NotContains(t, history("-n", "1"), "done")
+	require.Empty(t, history("-e", "billing", "-o", "json"))
+}
+
+// What is done beside nodes is in the history by its own name, a node's container by the node's.
+func TestWhatIsDoneOnHostsIsInTheHistory(t *testing.T) {
+	state := t.TempDir()
+	p, _, _ := testProgram(nil)
+	j := &keptJournal{dir: state, show: p.progress(), load: spec.Load}
+	require.NoError(t, j.of(fstest.MapFS{"fleet.yaml": {Data: []byte(aFleet)}}))
+	step := reconciler.HostStep{
+		Time: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC), Revision: "8f3c2a1b9d0e", Host: "hn1", Operation: "create", What: "network",
+		Name: "evenkeel_production_shop", Node: fleet.NodeID{Environment: "shop"},
+	}
+	require.NoError(t, j.AppendStep(step))
+	step.Operation, step.Error = "remove", "it is in use"
+	require.NoError(t, j.AppendStep(step))
+	step.What, step.Name, step.Error, step.Cause = "container", "production_shop_web_1_g1", "", "no longer needed"
+	step.Node = fleet.NodeID{Environment: "shop", Layer: "web", Node: 1}
+	require.NoError(t, j.AppendStep(step))
+	require.NoError(t, j.Close())
+
+	history := func(args ...string) string {
+		p, _, _ := testProgram(nil)
+		require.Zero(t, run(append([]string{"history", "--fleet", "production", "--state", state}, args...), p))
+		return p.out.(*safeBuffer).String()
+	}
+	require.Equal(t,
+		"2026-11-20 12:00:00  8f3c2a1b  evenkeel_production_shop  hn1  create network    done\n"+
+			"2026-11-20 12:00:00  8f3c2a1b  evenkeel_production_shop  hn1  remove network    failed  it is in use\n"+
+			"2026-11-20 12:00:00  8f3c2a1b  shop/web/1                hn1  remove container  done    no longer needed\n", history())
+	require.Contains(t, history("-o", "json"), `"name":"evenkeel_production_shop"`)
 	require.Empty(t, history("-e", "billing", "-o", "json"))
 }
 

@@ -16,6 +16,7 @@ type Event struct {
 	Node        int       `json:"node,omitempty"` // the ordinal, from 1
 	Host        string    `json:"host,omitempty"`
 	Operation   string    `json:"operation,omitempty"`
+	Name        string    `json:"name,omitempty"` // of what was changed on a host beside nodes: a network's, a volume's
 	Cause       string    `json:"cause,omitempty"`
 	Phase       string    `json:"phase,omitempty"`
 	Outcome     string    `json:"outcome,omitempty"`

@@ -70,7 +70,8 @@ spec:
 	b.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
-		require.NoError(b, s.controller.Uninstall(ctx, true))
+		_, err := s.controller.Uninstall(ctx, true)
+		require.NoError(b, err)
 		require.NoError(b, s.controller.Close())
 	})
 	return s

@@ -36,7 +36,7 @@ const (
 type Controller interface {
 	Run(ctx context.Context, stop <-chan struct{}) error
 	Current() reconciler.Status
-	Uninstall(ctx context.Context, volumes bool) error
+	Uninstall(ctx context.Context, volumes bool) (reconciler.Uninstalled, error)
 }
 
 // Engine is what the demo asks of the local engine beside the controller.

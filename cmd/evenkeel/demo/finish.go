@@ -62,7 +62,8 @@ func (d *demo) endRun(ctx context.Context) error {
 func (d *demo) remove(ctx context.Context) error {
 	var problems []error
 	if d.controller != nil {
-		problems = append(problems, d.controller.Uninstall(ctx, true), d.closer.Close())
+		_, err := d.controller.Uninstall(ctx, true)
+		problems = append(problems, err, d.closer.Close())
 	}
 	if d.made {
 		problems = append(problems, d.removeImage(ctx, d.image))

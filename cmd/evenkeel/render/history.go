@@ -52,8 +52,11 @@ func HistoryMarkdown(w io.Writer, events []journal.Event) error {
 	return err
 }
 
-// subject is what an event is about: a node, a layer, an environment.
+// subject is what an event is about: a node, a layer, an environment, or something else on a host.
 func subject(e journal.Event) string {
+	if e.Name != "" && e.Layer == "" {
+		return clean(e.Name)
+	}
 	parts := []string{e.Environment, e.Layer}
 	if e.Node > 0 {
 		parts = append(parts, fmt.Sprint(e.Node))

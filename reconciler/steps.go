@@ -1,0 +1,62 @@
+package reconciler
+
+import (
+	"time"
+
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
+)
+
+// HostStep is what was done to something on a host that is no node: a keeper, a network, a volume, a
+// leftover of a node.
+type HostStep struct {
+	Time      time.Time
+	Revision  string
+	Host      string
+	Operation string // create, start, remove, connect, disconnect, replace, rename, update
+	What      string // keeper, network, volume, container, image
+	Name      string
+	// Node is whose container it is; of an environment's network or volume it has the environment alone.
+	Node  fleet.NodeID
+	Cause string
+	Error string // why it could not be done; empty: it was
+}
+
+// past is how an operation is told when it has been done.
+var past = map[string]string{
+	"create": "created", "start": "started", "remove": "removed", "connect": "connected", "disconnect": "disconnected",
+	"replace": "replaced", "rename": "renamed", "update": "updated",
+}
+
+// String is the step as a sentence.
+func (s HostStep) String() string {
+	thing := s.What + " " + s.Name
+	if s.Error != "" {
+		return s.Operation + " " + thing + ": " + s.Error
+	}
+	text := past[s.Operation] + " " + thing
+	if s.Cause != "" {
+		text += ": " + s.Cause
+	}
+	return text
+}
+
+// did says what was done on a host and keeps it in the journal.
+func (c *Controller) did(host string, s HostStep) {
+	s.Time, s.Revision, s.Host = time.Now(), c.currentRevision(), host
+	level := "info"
+	if s.Error != "" {
+		level = "error"
+	}
+	c.notice(level, host, s.String())
+	c.keep(func(j Journal) error { return j.AppendStep(s) })
+}
+
+// keep writes to the journal. One that can't be written holds nothing up.
+func (c *Controller) keep(write func(Journal) error) {
+	if c.opts.Journal == nil {
+		return
+	}
+	if err := write(c.opts.Journal); err != nil {
+		c.notice("warning", "", "the journal can't be written, the work goes on: "+err.Error())
+	}
+}
