@@ -107,9 +107,19 @@ func TestOperations(t *testing.T) {
 	}{
 		{"nothing changes", onHosts(one, web(2)), nil, onHosts(one, web(2)), nil},
 		{"first apply", onHosts(one), nil, onHosts(one, web(2)), []string{
-			"create shop/web/2 on hn1; node >running", "create shop/web/1 on hn1; node >running",
+			"create shop/web/2 on hn1; environment >shop", "create shop/web/1 on hn1; environment >shop",
 			"create network evenkeel_production_shop on hn1", "connect keeper evenkeel_production_shop on hn1",
 		}},
+		{"another layer", onHosts(one, testLayer("db", 1)), nil, onHosts(one, testLayer("db", 1), web(2)), []string{
+			"create shop/web/2 on hn1; layer >web", "create shop/web/1 on hn1; layer >web",
+		}},
+		{"scaled up", onHosts(one, web(1)), nil, onHosts(one, web(3)), []string{
+			"create shop/web/3 on hn1; replicas 1>3", "create shop/web/2 on hn1; replicas 1>3",
+		}},
+		{"a node is missing of which nothing is known any more", onHosts(one, web(2)), func(m *model) {
+			m.hosts["hn1"].remove(m.node(1).ID)
+			m.hosts["hn1"].records, m.hosts["hn1"].keeper.Copy = map[string]any{}, fleet.Copy{}
+		}, onHosts(one, web(2)), []string{"create shop/web/1 on hn1; node missing>running"}},
 		{"another image", onHosts(one, web(2)), nil, onHosts(one, web(2, image2)), []string{
 			"redeploy shop/web/2 on hn1; image registry.example.com/shop/web:1>registry.example.com/shop/web:2",
 			"redeploy shop/web/1 on hn1; image registry.example.com/shop/web:1>registry.example.com/shop/web:2",

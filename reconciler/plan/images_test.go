@@ -47,7 +47,7 @@ func TestATagThatMovedIsNoChange(t *testing.T) {
 	in := input(onHosts(one, web(2)), m.observe())
 	in.Images = map[string]plan.Image{webImage: {Digest: "registry.example.com/shop/web@sha256:new"}}
 	p := plan.Compute(in)
-	require.Equal(t, []string{"create shop/web/2 on hn1; node >running"}, lines(p))
+	require.Equal(t, []string{"create shop/web/2 on hn1; replicas 1>2"}, lines(p))
 	require.Equal(t, digestOf(webImage), operation(p, 2).Container.Image, "the digest in use counts for new nodes too")
 	require.Equal(t, digestOf(webImage), operation(p, 2).Pull)
 }

@@ -184,7 +184,31 @@ func (w *world) whyCreate(n *node) []Cause {
 	case n.copy != nil || w.recorded()[n.id] > 0:
 		return []Cause{{Field: "node", From: missing, To: "running"}}
 	}
-	return []Cause{{Field: "node", From: "", To: "running"}}
+	return []Cause{w.whyNew(n.layer)}
+}
+
+// whyNew is what a node that never was there comes from; it mirrors whyRemove.
+func (w *world) whyNew(l *layer) Cause {
+	switch highest := l.highest(); {
+	case highest > 0 && highest < l.spec.Replicas:
+		return Cause{Field: "replicas", From: number(highest), To: number(l.spec.Replicas)}
+	case highest > 0:
+		return Cause{Field: "node", From: missing, To: "running"}
+	case w.inhabited()[l.id.Environment]:
+		return Cause{Field: "layer", To: l.id.Layer}
+	}
+	return Cause{Field: "environment", To: l.id.Environment}
+}
+
+// highest is the highest ordinal of the layer's nodes that are there, also on hosts out of reach; 0: none is.
+func (l *layer) highest() int {
+	highest := 0
+	for _, n := range l.nodes {
+		if n.seen != nil || n.far != "" {
+			highest = max(highest, n.id.Node)
+		}
+	}
+	return highest
 }
 
 func (w *world) redeploy(l *layer, n *node, cur *fleet.Instance, causes []Cause) {
@@ -273,11 +297,5 @@ func (l *layer) whyRemove() Cause {
 	case l.spec == nil:
 		return Cause{Field: "layer", From: l.id.Layer}
 	}
-	highest := 0
-	for _, n := range l.nodes {
-		if n.seen != nil {
-			highest = max(highest, n.id.Node)
-		}
-	}
-	return Cause{Field: "replicas", From: number(highest), To: number(l.spec.Replicas)}
+	return Cause{Field: "replicas", From: number(l.highest()), To: number(l.spec.Replicas)}
 }

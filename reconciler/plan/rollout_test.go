@@ -280,7 +280,7 @@ func TestTheOnlyNodeInAKeepersViewIsNotWithdrawn(t *testing.T) {
 	require.Equal(t, 1, p.Layers[0].MinServing)
 	require.False(t, p.Layers[0].Downtime)
 	require.Equal(t, []string{
-		"shop/web is on 2 hosts: with network.driver bridge each of them answers with its own nodes only",
+		"shop/web is on 2 hosts: with network.driver bridge, nodes find and reach only those on their own host",
 		"shop/web/1 is not withdrawn from the names on hn1 while it is touched: no other node of its layer would be left in them there",
 		"shop/web/2 is not withdrawn from the names on hn2 while it is touched: no other node of its layer would be left in them there",
 	}, p.Warnings)

@@ -22,7 +22,7 @@ func TestUnknownIsNotAbsent(t *testing.T) {
 		{"its node isn't created elsewhere", nil, onHosts(two, web(2)), []string{"shop/web/2 is on hn2, which doesn't answer"}, "hn2 doesn't answer"},
 		{"nor is it removed", nil, onHosts(two, web(1)), []string{"shop/web/2 is on hn2, which doesn't answer"}, "hn2 doesn't answer"},
 		{"the rest goes on", nil, onHosts(two, web(3)), []string{
-			"create shop/web/3 on hn1; node >running", "shop/web/2 is on hn2, which doesn't answer",
+			"create shop/web/3 on hn1; replicas 2>3", "shop/web/2 is on hn2, which doesn't answer",
 		}, "hn2 doesn't answer"},
 		{"without a copy what isn't seen may be there", func(m *model) { m.hosts["hn1"].keeper.Copy = fleet.Copy{} }, onHosts(two, web(2)), []string{
 			"shop/web/2 may be on hn2, which doesn't answer",
@@ -32,7 +32,7 @@ func TestUnknownIsNotAbsent(t *testing.T) {
 				"bank/web/1 may be on hn2, which doesn't answer",
 			}, "hn2 doesn't answer"},
 		{"with a copy a new environment gets one", nil, withEnvironment(onHosts(two, web(1)), "bank", web(1)), []string{
-			"create bank/web/1 on hn1; node >running", "shop/web/2 is on hn2, which doesn't answer",
+			"create bank/web/1 on hn1; environment >bank", "shop/web/2 is on hn2, which doesn't answer",
 			"create network evenkeel_production_bank on hn1", "connect keeper evenkeel_production_bank on hn1",
 		}, "hn2 doesn't answer"},
 		{"an older container of it isn't started", func(m *model) {
@@ -78,7 +78,7 @@ func TestANewFleetStartsWithoutAHostThatDoesNotAnswer(t *testing.T) {
 	m := newModel(two...)
 	m.hosts["hn2"].down = true
 	p := plan.Compute(input(onHosts(two, web(1)), m.observe()))
-	require.Contains(t, lines(p), "create shop/web/1 on hn1; node >running")
+	require.Contains(t, lines(p), "create shop/web/1 on hn1; environment >shop")
 	require.Equal(t, []string{"hn2 doesn't answer and nothing of the fleet is known: what is on it is taken for empty"}, p.Warnings)
 }
 

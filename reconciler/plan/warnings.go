@@ -41,7 +41,7 @@ func (w *world) warnAboutBridge() {
 			}
 		}
 		if len(hosts) > 1 {
-			w.warn(fmt.Sprintf("%s is on %d hosts: with network.driver bridge each of them answers with its own nodes only", l.id, len(hosts)))
+			w.warn(fmt.Sprintf("%s is on %d hosts: with network.driver bridge, nodes find and reach only those on their own host", l.id, len(hosts)))
 		}
 	}
 }

@@ -23,7 +23,9 @@ type world struct {
 
 	// recorded reads all of the keepers' records, once, and only where a node is to be made.
 	recorded func() map[fleet.NodeID]int
-	copy     fleet.Copy
+	// inhabited are the environments that have nodes, read once, where a node is to be made.
+	inhabited func() map[string]bool
+	copy      fleet.Copy
 	// known: what is on hosts out of reach is known, from a keeper's copy.
 	known bool
 	// traces of ours are on hosts in reach.
@@ -108,6 +110,13 @@ func newWorld(in Input) *world {
 		copy: fleet.NewestCopy(in.Observed), subnets: map[string]*subnet{},
 	}
 	w.recorded = sync.OnceValue(func() map[fleet.NodeID]int { return fleet.Recorded(w.in.Observed) })
+	w.inhabited = sync.OnceValue(func() map[string]bool {
+		environments := map[string]bool{}
+		for _, l := range w.layers {
+			environments[l.id.Environment] = environments[l.id.Environment] || l.highest() > 0
+		}
+		return environments
+	})
 	w.known = w.copy.Serial > 0
 	w.indexHosts()
 	w.indexNodes()

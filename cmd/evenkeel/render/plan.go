@@ -117,6 +117,9 @@ func planOperation(o plan.Operation, s Style) string {
 		causes.add(s.dim(clean(c.Field)), change(c))
 	}
 	b.WriteString(causes.String())
+	if layers := after(o); layers != "" {
+		b.WriteString("        " + s.dim("comes after: ") + clean(layers) + "\n")
+	}
 	if o.DNS != nil && len(o.DNS.Withdraw) > 0 {
 		b.WriteString("        " + s.dim("leaves meanwhile: ") + clean(strings.Join(o.DNS.Withdraw, ", ")) + "\n")
 	}
@@ -163,7 +166,7 @@ func planHosts(p plan.Plan, s Style) string {
 	}
 	t := table{indent: "  "}
 	for _, h := range p.Hosts {
-		t.add(h.Host, h.Operation, clean(h.What+" "+h.Name), s.dim(hostCauses(h)))
+		t.add(h.Host, h.Operation, clean(hostThing(h)+h.Name), s.dim(hostCauses(h)))
 	}
 	for _, d := range p.DNS {
 		t.add(d.Provider, d.Operation, clean(d.Record))
@@ -178,6 +181,26 @@ func hostCauses(h plan.HostOperation) string {
 		causes = append(causes, clean(c.Field)+": "+change(c))
 	}
 	return strings.Join(causes, ", ")
+}
+
+// hostThing is what a host's operation is about; its name comes behind.
+func hostThing(h plan.HostOperation) string {
+	switch h.Operation {
+	case "connect":
+		return h.What + " to network "
+	case "disconnect":
+		return h.What + " from network "
+	}
+	return h.What + " "
+}
+
+// after says which layers an operation waits for; empty: for none.
+func after(o plan.Operation) string {
+	layers := make([]string, len(o.After))
+	for i, l := range o.After {
+		layers[i] = l.String()
+	}
+	return strings.Join(layers, ", ")
 }
 
 func planRemarks(p plan.Plan, s Style) string {

@@ -115,6 +115,9 @@ func operationRow(l *plan.Layer, o plan.Operation) string {
 	for _, c := range o.Causes {
 		causes = append(causes, markdownCause(c))
 	}
+	if layers := after(o); layers != "" {
+		causes = append(causes, "comes after "+code(layers))
+	}
 	if o.DNS != nil {
 		for _, r := range o.DNS.Withdraw {
 			leaves = append(leaves, code(r))
@@ -139,7 +142,7 @@ func markdownCause(c plan.Cause) string {
 func hostRows(p plan.Plan) []string {
 	var rows []string
 	for _, h := range p.Hosts {
-		what := h.What + " " + code(h.Name)
+		what := hostThing(h) + code(h.Name)
 		for _, c := range h.Causes {
 			what += "<br>" + markdownCause(c)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
 	"github.com/evenkeel/evenkeel/spec"
 )
@@ -29,6 +30,8 @@ func rollingPlan() plan.Plan {
 	image := plan.Cause{Field: "image", From: "shop/web:1.4.1", To: "shop/web:1.4.2"}
 	moved := operation(2, plan.Redeploy, "hn3", image, plan.Cause{Field: "placement.hosts", To: "zone=b"})
 	moved.FromHost = "hn2"
+	added := operation(4, plan.Create, "hn1", plan.Cause{Field: "replicas", From: "3", To: "4"})
+	added.After = []fleet.LayerID{{Environment: "shop", Layer: "cache"}, {Environment: "shop", Layer: "db"}}
 	return plan.Plan{
 		Revision: "8f3c2a1b9d0e4f5a6b7c8d9e0f1a2b3c4d5e6f70", HasChanges: true,
 		Layers: []plan.Layer{
@@ -40,7 +43,7 @@ func rollingPlan() plan.Plan {
 			{
 				Environment: "shop", Layer: "web", Strategy: spec.Sequential, MinServing: 2, EstimatedDuration: plan.Duration(100 * time.Second),
 				Operations: []plan.Operation{
-					operation(4, plan.Create, "hn1", plan.Cause{Field: "replicas", From: "3", To: "4"}),
+					added,
 					operation(3, plan.Redeploy, "hn3", image, plan.Cause{Field: "env.GREETING", From: "hello", To: "hi | `there`\n@team"}),
 					moved,
 					operation(1, plan.Remove, "hn1"),
@@ -50,6 +53,8 @@ func rollingPlan() plan.Plan {
 		},
 		Hosts: []plan.HostOperation{
 			{Host: "hn1", Operation: "create", What: "network", Name: "evenkeel_production_shop"},
+			{Host: "hn1", Operation: "connect", What: "keeper", Name: "evenkeel_production_shop"},
+			{Host: "hn1", Operation: "disconnect", What: "keeper", Name: "bridge"},
 			{Host: "hn1", Operation: "rename", What: "container", Name: "mine", Causes: []plan.Cause{{Field: "name", From: "mine", To: "production_shop_web_1_g7"}}},
 		},
 		Warnings: []string{"names on hn2 may be stale: its keeper is out of reach"},
