@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -50,7 +49,7 @@ func TestMain(m *testing.M) {
 func prepare(ctx context.Context, dir string) error {
 	program = filepath.Join(dir, "evenkeel")
 	var g errgroup.Group
-	g.Go(func() error { return build(ctx, program) })
+	g.Go(func() error { return image.Build(ctx, module+"cmd/evenkeel", program) })
 	g.Go(func() (err error) {
 		nodes, err = image.Compile(ctx, module+"integration/lab/node")
 		return err
@@ -67,16 +66,6 @@ func prepare(ctx context.Context, dir string) error {
 		return err
 	}
 	return loadImages(ctx, lab)
-}
-
-func build(ctx context.Context, to string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", to, module+"cmd/evenkeel")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("building evenkeel: %w\n%s", err, out)
-	}
-	return nil
 }
 
 // loadImages puts the tests' images onto all hosts of a lab. node:1 and node:2 differ in nothing but a label.

@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -64,14 +63,7 @@ func prepare(ctx context.Context, dir string) error {
 	program = filepath.Join(dir, "evenkeel")
 	var node []byte
 	var g errgroup.Group
-	g.Go(func() error {
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, module+"cmd/evenkeel")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("building evenkeel: %w\n%s", err, out)
-		}
-		return nil
-	})
+	g.Go(func() error { return image.Build(ctx, module+"cmd/evenkeel", program) })
 	g.Go(func() (err error) {
 		node, err = image.Compile(ctx, module+"integration/lab/node")
 		return err

@@ -18,14 +18,22 @@ func Compile(ctx context.Context, pkg string) ([]byte, error) {
 	}
 	defer os.RemoveAll(dir)
 	out := filepath.Join(dir, "program")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOFLAGS=")
-	if said, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("compiling %s: %w: %s", pkg, err, bytes.TrimSpace(said))
+	if err := Build(ctx, pkg, out); err != nil {
+		return nil, err
 	}
 	program, err := os.ReadFile(out)
 	if err != nil {
 		return nil, fmt.Errorf("compiling %s: %w", pkg, err)
 	}
 	return program, nil
+}
+
+// Build is Compile into a file.
+func Build(ctx context.Context, pkg, file string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", file, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOFLAGS=")
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("compiling %s: %w: %s", pkg, err, bytes.TrimSpace(said))
+	}
+	return nil
 }
