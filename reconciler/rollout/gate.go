@@ -34,8 +34,12 @@ func (s *step) gate(in fleet.Instance) error {
 			s.world.Hosts.Saw(g.in)
 			return nil
 		}
+		over := ctx.Err() != nil && s.ctx.Err() == nil
+		if g.barred != nil && (over || s.stopped() && notOurs(g.barred)) {
+			return fmt.Errorf("%s at its gate: %w", s.op.ID, g.barred)
+		}
 		g.startAgain(ctx)
-		if g.hopeless() || ctx.Err() != nil && s.ctx.Err() == nil {
+		if g.hopeless() || over {
 			return &gateError{g.why(reason)}
 		}
 		if err := s.gateWait(ctx, g.nap(healthy, p.MinHealthy)); err != nil {
@@ -69,6 +73,13 @@ type gating struct {
 	last     string    // the last reason that was seen in time
 	exited   time.Time // since when it has been seen to have ended; zero: it runs
 	again    bool      // it was started once more
+	barred   error     // why its host may not be asked now; nil: it may
+}
+
+// notOurs says whether the fleet is another's: the host answers, and the lease isn't ours any more. What is
+// to be done for its node is left to whoever has it.
+func notOurs(err error) bool {
+	return errors.Is(err, fleet.ErrFenced) && !errors.Is(err, fleet.ErrUnreachable)
 }
 
 // exitPatience is how long a container may be seen ended before nobody is thought to start it again: the
@@ -142,6 +153,7 @@ func (g *gating) look(ctx context.Context) (bool, string) {
 
 func (g *gating) unhealthy(ctx context.Context) string {
 	e, err := g.engine(g.in.Host)
+	g.barred = err
 	if err != nil {
 		return err.Error()
 	}

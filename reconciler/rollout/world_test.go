@@ -29,6 +29,7 @@ type model struct {
 	broken    map[int]bool // nodes that never get healthy in the wanted generation
 	paused    *fleet.PauseRecord
 	withdraw  error
+	barred    error         // why the host may not be written to; nil: it may
 	silent    bool          // nobody confirms a withdrawal
 	took      time.Duration // of a stop, and of a start
 	begun     time.Time
@@ -119,6 +120,13 @@ func (m *model) serves(n int) bool {
 	return in != nil && in.State == fleet.StateRunning && !m.out[n] && (!m.broken[n] || in.Generation == 1)
 }
 
+// bar has the host not be written to from now on.
+func (m *model) bar(why error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.barred = why
+}
+
 // currentOf is the generation that a node is at.
 func (m *model) currentOf(n int) int {
 	m.mu.Lock()
@@ -154,7 +162,12 @@ func (m *model) Layer(_ context.Context, _ fleet.LayerID) (View, error) {
 	return v, nil
 }
 
-func (m *model) Engine(string) (Engine, error)                 { return m, nil }
+func (m *model) Engine(string) (Engine, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m, m.barred
+}
+
 func (m *model) Prepare(context.Context, string, string) error { return nil }
 func (m *model) Saw(fleet.Instance)                            {}
 func (m *model) Gone(string, string)                           {}
