@@ -23,6 +23,7 @@ func Compute(in Input) Plan {
 	}
 	w.prune()
 	for _, l := range w.layers {
+		w.awaitImage(l)
 		w.holdBack(l)
 		w.reportOnly(l)
 		w.buildContainers(l)

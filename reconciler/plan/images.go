@@ -175,3 +175,22 @@ func (l *layer) imageDiffers(in *fleet.Instance) bool {
 	}
 	return l.spec.Pull == spec.PullAlways || !sameSpec(in, l.spec)
 }
+
+// awaitImage holds the serving nodes of a sequential rollout back until all that are to be redeployed can be:
+// before the first of them is touched, the image is on every host involved.
+func (w *world) awaitImage(l *layer) {
+	if l.lacking == "" || l.spec.Update.For(string(Redeploy)).Strategy != spec.Sequential {
+		return
+	}
+	kept := l.out.Operations[:0]
+	for _, op := range l.out.Operations {
+		if op.Kind == Redeploy && op.Serving {
+			l.out.Waiting = append(l.out.Waiting, Waiting{Node: op.Node, Reason: fmt.Sprintf(
+				"redeploy waits until all nodes of the layer can have their image: %s has no %s yet", l.lacking, l.spec.Image)})
+			l.held = true
+			continue
+		}
+		kept = append(kept, op)
+	}
+	l.out.Operations = kept
+}

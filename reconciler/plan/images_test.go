@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
 	"github.com/evenkeel/evenkeel/spec"
 )
@@ -97,4 +98,38 @@ func TestNodesOfDifferentDigestsStayAsTheyAre(t *testing.T) {
 	m.settle(s)
 	m.node(2).Image = "registry.example.com/shop/web@sha256:other"
 	require.Empty(t, lines(plan.Compute(input(s, m.observe()))))
+}
+
+func TestASequentialRolloutBeginsOnceAllItsNodesCanHaveTheirImage(t *testing.T) {
+	const next = "registry.example.com/shop/web:2"
+	m := newModel(two...)
+	m.settle(onHosts(two, web(4)))
+	compute := func(change func(*spec.Layer), on ...string) plan.Plan {
+		in := input(onHosts(two, web(4, newImage, change)), m.observe())
+		ids := map[string]string{}
+		for _, h := range on {
+			ids[h] = "sha256:b"
+		}
+		in.Images = map[string]plan.Image{next: {IDs: ids, Problem: "image " + next + " isn't on hn2"}}
+		return plan.Compute(in)
+	}
+	sequential := func(*spec.Layer) {}
+	p := compute(sequential, "hn1")
+	require.Empty(t, p.Layers[0].Operations)
+	waits := "redeploy waits until all nodes of the layer can have their image: hn2 has no " + next + " yet"
+	reasons := map[string]int{}
+	for _, w := range p.Layers[0].Waiting {
+		reasons[w.Reason]++
+	}
+	require.Equal(t, map[string]int{waits: 2, "image " + next + " isn't on hn2": 2}, reasons)
+
+	require.Len(t, compute(sequential, two...).Layers[0].Operations, 4)
+	simultaneous := func(l *spec.Layer) { l.Update.Strategy = spec.Simultaneous }
+	require.Len(t, compute(simultaneous, "hn1").Layers[0].Operations, 2, "no node waits for another")
+
+	m.node(1).State = fleet.StateExited
+	host := m.node(1).Host
+	p = compute(sequential, host)
+	require.Len(t, p.Layers[0].Operations, 1, "what doesn't serve has nothing to lose")
+	require.Equal(t, 1, p.Layers[0].Operations[0].Node)
 }

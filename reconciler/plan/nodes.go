@@ -214,6 +214,9 @@ func (l *layer) highest() int {
 func (w *world) redeploy(l *layer, n *node, cur *fleet.Instance, causes []Cause) {
 	with := w.fitting(l, n)
 	if with == nil && !w.canMake(l, n) {
+		if l.image.on(n.place.Host) == "" {
+			l.lacking = n.place.Host
+		}
 		return
 	}
 	op := Operation{

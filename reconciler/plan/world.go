@@ -73,7 +73,9 @@ type layer struct {
 	out   Layer
 	image images
 	pause *fleet.PauseRecord // nil: none holds
-	held  bool               // the pause holds operations back
+	held  bool               // operations are held back: the rollout has not ended
+	// lacking is a host of a node that is to be redeployed and whose image isn't there; empty: there is none.
+	lacking string
 }
 
 // node is one node, wanted or existing.
