@@ -11,6 +11,7 @@
 //	LISTEN_AFTER   how long to wait before that, such as 1s
 //	EXIT_AFTER     how long to live; then it exits with EXIT_CODE (1)
 //	IGNORE_TERM    not empty: SIGTERM is ignored
+//	HEALTHY_WITH   a file: as long as it isn't there GET /healthz is answered with 503
 //
 // It answers GET / with its host name and GET /healthz with 200, or with 503
 // after PUT /healthz?healthy=false.
@@ -117,7 +118,7 @@ func handler() http.Handler {
 		fmt.Fprintln(w, host)
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		if sick.Load() {
+		if sick.Load() || lacking(os.Getenv("HEALTHY_WITH")) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
@@ -125,6 +126,15 @@ func handler() http.Handler {
 		sick.Store(r.FormValue("healthy") == "false")
 	})
 	return mux
+}
+
+// lacking says whether a file that is named isn't there.
+func lacking(file string) bool {
+	if file == "" {
+		return false
+	}
+	_, err := os.Stat(file)
+	return err != nil
 }
 
 // exitLater ends the process as EXIT_AFTER and EXIT_CODE say.
