@@ -170,6 +170,17 @@ func TestRunKeepsTheLastGoodRevision(t *testing.T) {
 	s.git("branch", "-m", "elsewhere", "main")
 	taken()
 	untouched()
+
+	// A branch that is replaced by another history.
+	s.git("commit", "-q", "--amend", "-m", "another history")
+	l.until(patience, func(reconciler.Status) error {
+		for _, says := range []string{"is valid and in force", "the repository can be read again", "force-pushed"} {
+			if !strings.Contains(l.stderr.String(), says) {
+				return fmt.Errorf("it isn't said: %s", says)
+			}
+		}
+		return nil
+	})
 }
 
 func TestRunHoldsADamagedRepository(t *testing.T) {

@@ -26,6 +26,7 @@ type Controller struct {
 	weighed  *plan.Weighed // what the revision's removals were weighed with; nil: not yet
 	offered  bool          // the first plan of a run has been handed out
 	refused  string        // why a newer revision isn't in force
+	noSource bool          // the source could not be read the last time
 	waiting  string        // who holds the lease, while it isn't us
 	hosts    map[string]*host
 	out      map[fleet.NodeID]string // nodes that are kept out of their layer's names, and why
@@ -109,15 +110,21 @@ func (c *Controller) kick() {
 // Fetch takes the newest revision into force, if it is valid. The last good one stays in force otherwise.
 func (c *Controller) Fetch(ctx context.Context) (changed bool, err error) {
 	rev, err := c.opts.Source.Fetch(ctx)
+	again := c.readable(err == nil)
 	if err != nil {
 		c.refuse(err)
 		return false, err
 	}
 	c.mu.Lock()
 	same := rev.ID == c.revision && c.desired != nil && c.refused == ""
+	invalid := c.refused != "" && !again
 	c.mu.Unlock()
 	if same {
 		return false, nil
+	}
+	if rev.Rewound {
+		c.notice("warning", "", fmt.Sprintf("revision %s isn't made upon the one before it: the branch was force-pushed, reset, or changed for another; "+
+			"what it says counts, and what was only in the other history is gone", short(rev.ID)))
 	}
 	for _, w := range rev.Warnings {
 		c.notice("warning", "", w)
@@ -128,7 +135,25 @@ func (c *Controller) Fetch(ctx context.Context) (changed bool, err error) {
 		c.refuse(err)
 		return false, err
 	}
-	return true, c.enforce(rev.ID, desired)
+	if err := c.enforce(rev.ID, desired); err != nil {
+		return true, err
+	}
+	if invalid {
+		c.notice("info", "", fmt.Sprintf("revision %s is valid and in force", short(rev.ID)))
+	}
+	return true, nil
+}
+
+// readable notes whether the source could be read, and says when it can be again.
+func (c *Controller) readable(yes bool) (again bool) {
+	c.mu.Lock()
+	again = yes && c.noSource
+	c.noSource = !yes
+	c.mu.Unlock()
+	if again {
+		c.notice("info", "", "the repository can be read again")
+	}
+	return again
 }
 
 // InvalidError is a revision that can't be in force because its documents aren't valid.

@@ -18,8 +18,10 @@ import (
 
 // Revision is one state of the repository.
 type Revision struct {
-	ID       string
-	Files    fs.FS
+	ID    string
+	Files fs.FS
+	// Rewound: it isn't made upon the revision that was fetched before.
+	Rewound  bool
 	Warnings []string
 }
 

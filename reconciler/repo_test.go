@@ -14,16 +14,22 @@ type repo struct {
 	n     int
 	files fstest.MapFS
 	hints chan struct{}
+	// rewound and broken are what the next fetches say.
+	rewound bool
+	broken  error
 }
 
 func (r *repo) Fetch(context.Context) (Revision, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.broken != nil {
+		return Revision{}, r.broken
+	}
 	files := fstest.MapFS{}
 	for k, v := range r.files {
 		files[k] = v
 	}
-	return Revision{ID: fmt.Sprint(r.n), Files: fs.FS(files)}, nil
+	return Revision{ID: fmt.Sprint(r.n), Files: fs.FS(files), Rewound: r.rewound}, nil
 }
 func (r *repo) Watch(context.Context) <-chan struct{} { return r.hints }
 

@@ -128,7 +128,7 @@ func (s *gitSource) Fetch(ctx context.Context) (reconciler.Revision, error) {
 	if s.committed {
 		warnings = append(warnings, s.uncommitted(ctx, r)...)
 	}
-	return reconciler.Revision{ID: r.ID, Files: r.Files, Warnings: warnings}, nil
+	return reconciler.Revision{ID: r.ID, Files: r.Files, Rewound: r.Rewound, Warnings: warnings}, nil
 }
 
 // uncommitted says which files differ from the commit's: whoever has just written them may expect them to count.
