@@ -10,7 +10,7 @@ import (
 // DNSRecord is a record in a zone of a DNS provider. A driver hands it out in this form whatever the
 // provider makes of names, addresses and times, so that two of them can be compared by their fields.
 type DNSRecord struct {
-	ID      string        // the provider's, where it has any
+	ID      string        // the provider's own; of every record that is there, and of none that is only wanted
 	Name    string        // lower case, Punycode, no dot at its end
 	Type    string        // A, AAAA, CNAME, SRV; others' records may have any other
 	Content string        // an address, a name in the form of Name, or for SRV "priority weight port target"

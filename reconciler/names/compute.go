@@ -13,7 +13,20 @@ import (
 // Compute compares what environments want of names in a zone with what is there. The order of what it is given
 // doesn't matter.
 func Compute(z Zone, wanted []Name) Result {
-	c := comparison{zone: Canonical(z.Name), fleet: z.Fleet, entries: map[string]*entry{}}
+	c := read(z, wanted)
+	for _, name := range c.names() {
+		c.compare(name, c.entries[name])
+	}
+	slices.SortFunc(c.result.Conflicts, func(a, b Conflict) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Environment, b.Environment), cmp.Compare(a.Message, b.Message))
+	})
+	c.result.Conflicts = slices.Compact(c.result.Conflicts)
+	return c.result
+}
+
+// read brings together what is wanted of each name and what is there.
+func read(z Zone, wanted []Name) *comparison {
+	c := &comparison{zone: Canonical(z.Name), fleet: z.Fleet, entries: map[string]*entry{}}
 	for _, n := range sorted(wanted) {
 		c.want(n)
 	}
@@ -25,15 +38,14 @@ func Compute(z Zone, wanted []Name) Result {
 			e.foreign = append(e.foreign, z.Records[i])
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.entries)) {
-		c.compare(name, c.entries[name])
+	for _, e := range c.entries {
+		slices.SortFunc(e.ours, compareRecords)
+		slices.SortFunc(e.foreign, compareRecords)
 	}
-	slices.SortFunc(c.result.Conflicts, func(a, b Conflict) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Environment, b.Environment), cmp.Compare(a.Message, b.Message))
-	})
-	c.result.Conflicts = slices.Compact(c.result.Conflicts)
-	return c.result
+	return c
 }
+
+func (c *comparison) names() []string { return slices.Sorted(maps.Keys(c.entries)) }
 
 // sorted is what is wanted, in an order of its own.
 func sorted(wanted []Name) []Name {
@@ -89,8 +101,6 @@ func (c *comparison) conflict(environment, name, format string, args ...any) {
 }
 
 func (c *comparison) compare(name string, e *entry) {
-	slices.SortFunc(e.ours, compareRecords)
-	slices.SortFunc(e.foreign, compareRecords)
 	var wanted []Data
 	if e.wish != nil {
 		e.wish.sort()

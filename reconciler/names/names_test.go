@@ -202,3 +202,52 @@ func TestLasts(t *testing.T) {
 	require.Equal(t, 5*time.Minute, names.Lasts(fleet.DNSRecord{}))
 	require.Equal(t, 5*time.Second, names.Lasts(fleet.DNSRecord{Proxied: true}))
 }
+
+func TestLeaving(t *testing.T) {
+	node := fleet.NodeID{Environment: "shop", Layer: "web", Node: 1}
+	leaving := func(records []fleet.DNSRecord, wanted ...names.Name) names.Leave {
+		return names.Leaving(names.Zone{Fleet: fleetName, Name: "example.com", Records: records}, wanted, node)
+	}
+	two := name(target(1, false, host1, host6), target(2, false, host2))
+
+	t.Run("its records are there", func(t *testing.T) {
+		l := leaving([]fleet.DNSRecord{ours(host1), ours(host2), ours(host6)}, two)
+		require.Equal(t, names.Leave{Records: []fleet.DNSRecord{ours(host1), ours(host6)}, Lasts: time.Minute}, l)
+		require.False(t, l.Gone())
+	})
+	t.Run("its records are gone, and caches still have them", func(t *testing.T) {
+		l := leaving([]fleet.DNSRecord{ours(host2)}, two)
+		require.Len(t, l.Records, 2)
+		require.True(t, l.Gone())
+		require.Equal(t, time.Minute, l.Lasts)
+	})
+	t.Run("the zone says longer than is wanted", func(t *testing.T) {
+		l := leaving([]fleet.DNSRecord{ours(host1, func(r *fleet.DNSRecord) { r.TTL = 0 })}, two)
+		require.Equal(t, 5*time.Minute, l.Lasts)
+	})
+	t.Run("proxied", func(t *testing.T) {
+		n := two
+		n.Proxied = true
+		require.Equal(t, 5*time.Second, leaving(nil, n).Lasts)
+	})
+	t.Run("shared with a node that stays", func(t *testing.T) {
+		require.Equal(t, names.Leave{}, leaving([]fleet.DNSRecord{ours(host1)}, name(target(1, false, host1), target(2, false, host1))))
+	})
+	t.Run("shared with one that is out", func(t *testing.T) {
+		l := leaving([]fleet.DNSRecord{ours(host1), ours(host2)}, name(target(1, false, host1), target(2, true, host1), target(3, false, host2)))
+		require.Equal(t, []fleet.DNSRecord{ours(host1)}, l.Records)
+	})
+	t.Run("the last", func(t *testing.T) {
+		require.Equal(t, names.Leave{Held: []string{shop}}, leaving([]fleet.DNSRecord{ours(host1)}, name(target(1, false, host1), target(2, true, host2))))
+	})
+	t.Run("a foreign record leads there too", func(t *testing.T) {
+		theirs := ours(host1, owner(""))
+		l := leaving([]fleet.DNSRecord{theirs, ours(host2)}, name(target(1, false, host1), target(2, false, host2)))
+		require.Equal(t, []fleet.DNSRecord{theirs}, l.Foreign)
+		require.True(t, l.Gone())
+	})
+	t.Run("it has no name", func(t *testing.T) {
+		require.Equal(t, names.Leave{}, leaving([]fleet.DNSRecord{ours(host2)}, name(target(2, false, host2))))
+	})
+	require.False(t, two.Targets[0].Out, "what was given stays as it is")
+}

@@ -1,7 +1,7 @@
 package names_test
 
 import (
-	"fmt"
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -11,55 +11,37 @@ import (
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/reconciler/names"
+	"github.com/evenkeel/evenkeel/reconciler/names/memory"
 )
 
-// provider is a zone that refuses what every DNS provider refuses.
-type provider struct {
-	records []fleet.DNSRecord
-	made    int
+// apply makes a change as it is told to, and nothing may be in its way.
+func apply(t require.TestingT, z *memory.Zone, c names.Change) {
+	ctx := context.Background()
+	switch c.Operation {
+	case names.Create:
+		before := records(t, z)
+		require.NoError(t, z.Create(ctx, c.Record))
+		require.Len(t, records(t, z), len(before)+1)
+	case names.Update:
+		require.NoError(t, z.Update(ctx, c.Was, c.Record))
+	case names.Delete:
+		require.Contains(t, records(t, z), c.Was)
+		require.NoError(t, z.Delete(ctx, c.Was))
+	}
 }
 
-func (p *provider) at(name string) []fleet.DNSRecord {
-	return slices.DeleteFunc(slices.Clone(p.records), func(r fleet.DNSRecord) bool { return r.Name != name })
+func records(t require.TestingT, z *memory.Zone) []fleet.DNSRecord {
+	all, err := z.Records(context.Background())
+	require.NoError(t, err)
+	return all
 }
 
-// room says why a record can't be had beside others, as it is at Cloudflare.
-func room(r fleet.DNSRecord, others []fleet.DNSRecord) string {
-	for _, o := range others {
-		alias := o.Type == fleet.TypeCNAME || r.Type == fleet.TypeCNAME
-		delegated := (o.Type == "NS" || r.Type == "NS") && r.Name != "example.com"
-		switch {
-		case o.Type == r.Type && o.Content == r.Content:
-			return fmt.Sprintf("%s is there already", r)
-		case delegated, alias && !text(o) && !text(r):
-			return fmt.Sprintf("%s excludes %s", o, r)
-		}
-	}
-	return ""
-}
-
-// text says whether a record is of a kind that may be beside an alias.
-func text(r fleet.DNSRecord) bool { return r.Type == "TXT" || r.Type == "NS" }
-
-func (p *provider) apply(t require.TestingT, c names.Change) {
-	if c.Operation == names.Create {
-		require.Empty(t, room(c.Record, p.at(c.Record.Name)))
-		p.made++
-		c.Record.ID = fmt.Sprintf("made %d", p.made)
-		p.records = append(p.records, c.Record)
-		return
-	}
-	i := slices.Index(p.records, c.Was)
-	require.GreaterOrEqual(t, i, 0, "%s: there is no %s", c.Operation, c.Was)
-	p.records = slices.Delete(p.records, i, i+1)
-	if c.Operation == names.Update {
-		require.Empty(t, room(c.Record, p.at(c.Record.Name)))
-		p.records = append(p.records, c.Record)
-	}
+func at(t require.TestingT, z *memory.Zone, name string) []fleet.DNSRecord {
+	return slices.DeleteFunc(records(t, z), func(r fleet.DNSRecord) bool { return r.Name != name })
 }
 
 // world draws what is wanted of a few names, and a zone in which any of it may be, of whomever.
-func world(t *rapid.T) ([]names.Name, []fleet.DNSRecord) {
+func world(t *rapid.T) ([]names.Name, *memory.Zone) {
 	hosts := [][]names.Data{{host1}, {host2, host6}, {host6}}
 	if rapid.Bool().Draw(t, "aliases") {
 		hosts[2] = []names.Data{alias("hn3.example.net")}
@@ -76,30 +58,29 @@ func world(t *rapid.T) ([]names.Name, []fleet.DNSRecord) {
 		}
 		wanted = append(wanted, n)
 	}
-	var found []fleet.DNSRecord
+	z := memory.New("example.com")
 	data := rapid.SampledFrom([]names.Data{host1, host2, host6, alias("hn3.example.net"), {Type: "TXT", Content: "x"}, {Type: "NS", Content: "ns"}})
-	for i := range rapid.IntRange(0, 8).Draw(t, "records") {
+	for range rapid.IntRange(0, 8).Draw(t, "records") {
 		d := data.Draw(t, "data")
-		r := fleet.DNSRecord{ID: fmt.Sprint(i), Name: pick.Draw(t, "name"), Type: d.Type, Content: d.Content,
+		r := fleet.DNSRecord{Name: pick.Draw(t, "name"), Type: d.Type, Content: d.Content,
 			TTL:   rapid.SampledFrom([]time.Duration{0, time.Minute}).Draw(t, "ttl"),
 			Owner: rapid.SampledFrom([]string{"", "other/shop", "production/shop", "production/gone"}).Draw(t, "owner")}
-		if text(r) {
+		if d.Type == "TXT" || d.Type == "NS" {
 			r.Owner = ""
 		} else {
 			r.Proxied = rapid.Bool().Draw(t, "proxied")
 		}
-		if room(r, slices.DeleteFunc(slices.Clone(found), func(o fleet.DNSRecord) bool { return o.Name != r.Name })) == "" {
-			found = append(found, r)
-		}
+		_ = z.Put(r) // not where there is no room for it
 	}
-	return wanted, found
+	return wanted, z
 }
 
 func isOurs(r fleet.DNSRecord) bool { return fleet.DNSOwnerFleet(r.Owner) == fleetName }
 
 func TestPermutingChangesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		wanted, found := world(t)
+		wanted, z := world(t)
+		found := records(t, z)
 		want := compute(found, wanted...)
 		other := rapid.Permutation(wanted).Draw(t, "wanted")
 		for i := range other {
@@ -114,13 +95,12 @@ func TestPermutingChangesNothing(t *testing.T) {
 
 func TestApplyingLeavesNothingToDo(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		wanted, found := world(t)
-		p := &provider{records: slices.Clone(found)}
-		before := compute(found, wanted...)
+		wanted, z := world(t)
+		before := compute(records(t, z), wanted...)
 		for _, c := range before.Changes {
-			p.apply(t, c)
+			apply(t, z, c)
 		}
-		after := compute(p.records, wanted...)
+		after := compute(records(t, z), wanted...)
 		require.Empty(t, after.Changes)
 		require.Equal(t, before.Held, after.Held)
 		require.Equal(t, before.Conflicts, after.Conflicts)
@@ -129,8 +109,8 @@ func TestApplyingLeavesNothingToDo(t *testing.T) {
 
 func TestNothingForeignIsTouched(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		wanted, found := world(t)
-		for _, c := range compute(found, wanted...).Changes {
+		wanted, z := world(t)
+		for _, c := range compute(records(t, z), wanted...).Changes {
 			require.True(t, isOurs(c.Record), "%v", c)
 			require.True(t, c.Operation == names.Create || isOurs(c.Was), "%v", c)
 			require.False(t, c.Operation == names.Create && c.Was != (fleet.DNSRecord{}))
@@ -140,11 +120,10 @@ func TestNothingForeignIsTouched(t *testing.T) {
 
 func TestANameIsNeverWithoutARecord(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		wanted, found := world(t)
-		p := &provider{records: slices.Clone(found)}
-		r := compute(found, wanted...)
+		wanted, z := world(t)
+		r := compute(records(t, z), wanted...)
 		for i, c := range r.Changes {
-			p.apply(t, c)
+			apply(t, z, c)
 			if !slices.ContainsFunc(wanted, func(n names.Name) bool { return n.Name == c.Record.Name }) {
 				continue
 			}
@@ -152,7 +131,7 @@ func TestANameIsNeverWithoutARecord(t *testing.T) {
 				return next.Operation == names.Create && next.Record.Name == c.Record.Name &&
 					(next.Record.Type == fleet.TypeCNAME) != (c.Record.Type == fleet.TypeCNAME)
 			})
-			require.True(t, turns || len(p.at(c.Record.Name)) > 0, "after %v", c)
+			require.True(t, turns || len(at(t, z, c.Record.Name)) > 0, "after %v", c)
 		}
 	})
 }
@@ -162,7 +141,7 @@ func TestANameIsNeverWithoutARecord(t *testing.T) {
 func TestARecordIsThereForTheNodesThatServe(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		wanted, _ := world(t)
-		p := &provider{}
+		z := memory.New("example.com")
 		if len(wanted) == 0 {
 			return
 		}
@@ -171,10 +150,10 @@ func TestARecordIsThereForTheNodesThatServe(t *testing.T) {
 			wanted[0].Targets[i].Out = false
 		}
 		for range 2 {
-			r := compute(p.records, wanted...)
+			r := compute(records(t, z), wanted...)
 			require.Empty(t, r.Conflicts)
 			for _, c := range r.Changes {
-				p.apply(t, c)
+				apply(t, z, c)
 			}
 			in, out := map[names.Data]bool{}, map[names.Data]bool{}
 			for _, target := range wanted[0].Targets {
@@ -190,7 +169,7 @@ func TestARecordIsThereForTheNodesThatServe(t *testing.T) {
 				in = map[names.Data]bool{alias("hn3.example.net"): true} // excludes the addresses
 			}
 			there := map[names.Data]bool{}
-			for _, r := range p.records {
+			for _, r := range records(t, z) {
 				there[names.Data{Type: r.Type, Content: r.Content}] = true
 			}
 			if len(in) > 0 {
@@ -201,6 +180,48 @@ func TestARecordIsThereForTheNodesThatServe(t *testing.T) {
 			for i := range wanted[0].Targets {
 				wanted[0].Targets[i].Out = rapid.Bool().Draw(t, "out later")
 			}
+		}
+	})
+}
+
+// TestANodeThatLeavesIsFoundNoMore: once a node is out and what follows from it is done, its records are gone but for
+// those that are held, shared or others', and what was foretold is what has happened.
+func TestANodeThatLeavesIsFoundNoMore(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		wanted, z := world(t)
+		first := compute(records(t, z), wanted...)
+		for _, c := range first.Changes {
+			apply(t, z, c)
+		}
+		node := fleet.NodeID{Environment: "shop", Layer: "web", Node: 1}
+		zone := func() names.Zone {
+			return names.Zone{Fleet: fleetName, Name: "example.com", Records: records(t, z)}
+		}
+		before := zone()
+		foretold := names.Leaving(before, wanted, node)
+		for i := range wanted {
+			for j := range wanted[i].Targets {
+				if wanted[i].Targets[j].Node == node {
+					wanted[i].Targets[j].Out = true
+				}
+			}
+		}
+		r := names.Compute(before, wanted)
+		if len(first.Conflicts)+len(r.Conflicts) > 0 {
+			return // nothing is done there
+		}
+		for _, c := range r.Changes {
+			apply(t, z, c)
+		}
+		after := names.Leaving(zone(), wanted, node)
+		require.True(t, after.Gone(), "%v", after.Records)
+		require.Equal(t, foretold.Held, after.Held)
+		require.Len(t, after.Records, len(foretold.Records))
+		require.GreaterOrEqual(t, foretold.Lasts, after.Lasts)
+		for _, gone := range before.Records {
+			leads := slices.ContainsFunc(foretold.Records, func(r fleet.DNSRecord) bool { return r.ID == gone.ID })
+			deleted := slices.ContainsFunc(r.Changes, func(c names.Change) bool { return c.Operation == names.Delete && c.Was.ID == gone.ID })
+			require.Equal(t, deleted, leads, "%v", gone)
 		}
 	})
 }

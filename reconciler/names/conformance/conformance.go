@@ -85,6 +85,7 @@ func (s *site) holds(t *testing.T, want ...fleet.DNSRecord) {
 	t.Helper()
 	records := s.records(t)
 	for i := range records {
+		require.NotEmpty(t, records[i].ID)
 		records[i].ID = ""
 	}
 	require.ElementsMatch(t, want, records)
