@@ -249,5 +249,11 @@ func TestLeaving(t *testing.T) {
 	t.Run("it has no name", func(t *testing.T) {
 		require.Equal(t, names.Leave{}, leaving([]fleet.DNSRecord{ours(host2)}, name(target(2, false, host2))))
 	})
+	t.Run("in two zones", func(t *testing.T) {
+		a, b := names.Leave{Held: []string{"a"}, Lasts: time.Hour}, names.Leave{Records: []fleet.DNSRecord{ours(host1)}, Foreign: []fleet.DNSRecord{ours(host2)}, Lasts: time.Minute}
+		both := names.Leave{Records: b.Records, Held: a.Held, Foreign: b.Foreign, Lasts: time.Hour}
+		require.Equal(t, both, a.And(b))
+		require.Equal(t, both, b.And(a))
+	})
 	require.False(t, two.Targets[0].Out, "what was given stays as it is")
 }
