@@ -3,6 +3,7 @@ package reconciler
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -125,7 +126,21 @@ func (e *engine) EnsureNetwork(_ context.Context, n fleet.Network) error {
 	return nil
 }
 
-func (e *engine) Connect(_ context.Context, network, _, address string) error {
+func (e *engine) Connect(_ context.Context, network, container, address string) error {
+	at, err := netip.ParseAddr(address)
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(container, "k-") {
+		_, err = e.change(container, func(in *fleet.Instance) { in.Network, in.Address = network, at })
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	k := e.state.Keepers[0]
+	k.Networks = maps.Clone(k.Networks)
+	k.Networks[network] = at
+	e.state.Keepers = []fleet.KeeperContainer{k}
 	return nil
 }
 
@@ -256,6 +271,8 @@ type keeper struct {
 	forgets bool      // it takes zones and never says so
 	refuses string    // who else has the lease
 	broken  error     // why it can't be had
+	// judge is what its probes say of a node; nil: that it has long been healthy.
+	judge func(n fleet.ZoneNode) (r fleet.ProbeResult, known bool)
 }
 
 // heldError is what a keeper refuses the lease with.
@@ -309,7 +326,13 @@ func (k *keeper) State(ctx context.Context) (*fleet.KeeperState, error) {
 	s := k.state
 	s.Health = nil
 	for _, n := range s.Zone.Nodes {
-		s.Health = append(s.Health, fleet.ProbeResult{Instance: n.Instance, Healthy: true, For: time.Minute})
+		r, known := fleet.ProbeResult{Healthy: true, For: time.Minute}, true
+		if k.judge != nil {
+			r, known = k.judge(n)
+		}
+		if r.Instance = n.Instance; known {
+			s.Health = append(s.Health, r)
+		}
 	}
 	return &s, nil
 }

@@ -11,11 +11,11 @@ import (
 // stateAge is how old a keeper's answer may be to serve again: many gates ask at once.
 const stateAge = 50 * time.Millisecond
 
-// keeperState asks the keeper, or takes an answer that was given just now.
+// keeperState asks the keeper, or takes an answer that was given just now, unless it has been told something since.
 func (h *host) keeperState(ctx context.Context) (*fleet.KeeperState, error) {
 	h.asking.Lock()
 	defer h.asking.Unlock()
-	if h.answer != nil && time.Since(h.answeredAt) < stateAge {
+	if h.answer != nil && time.Since(h.answeredAt) < stateAge && !h.toldSince(h.answeredAt) {
 		return h.answer, nil
 	}
 	k := h.keeper()
@@ -33,6 +33,13 @@ func (h *host) keeperState(ctx context.Context) (*fleet.KeeperState, error) {
 	h.answer, h.answeredAt = s, asked
 	h.state.Keeper, h.state.KeeperProblem = s, ""
 	return s, nil
+}
+
+// toldSince says whether the keeper acknowledged a zone at that time or later.
+func (h *host) toldSince(t time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.toldAt.Before(t)
 }
 
 // acknowledged is a record that the keeper has, or no longer has, since it was asked what it has.

@@ -101,3 +101,24 @@ func TestAnUnansweredWithdrawalIsTakenBack(t *testing.T) {
 		require.Equal(t, "stopped", h2.keeper.out(t, shopWeb1))
 	})
 }
+
+func TestAKeepersAnswerIsOldOnceItWasToldSomething(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, h1, h2 := two(t)
+		c, ctx := ready(t, r, h1, h2)
+		h := c.host("h1")
+		was, err := h.keeperState(ctx)
+		require.NoError(t, err)
+		require.Empty(t, was.Zone.Nodes[0].Out)
+		again, err := h.keeperState(ctx)
+		require.NoError(t, err)
+		require.Same(t, was, again, "many gates ask at once")
+		in := h.snapshot().Instances[0]
+		in.State = fleet.StatePaused
+		h.saw(in.ID, patch{in: in})
+		require.NoError(t, c.tell(ctx, h))
+		is, err := h.keeperState(ctx)
+		require.NoError(t, err)
+		require.Equal(t, "paused", is.Zone.Nodes[0].Out)
+	})
+}

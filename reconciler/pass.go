@@ -49,7 +49,12 @@ func (c *Controller) Apply(ctx context.Context, stop <-chan struct{}) (Result, e
 	stop, halt := either(stop)
 	defer halt()
 	c.startWorkers(ctx, stop)
-	r.Left = c.drive(ctx, passing{beside: beside, stop: stop, halt: halt}, r.Plan)
+	pass := passing{beside: beside, stop: stop, halt: halt}
+	r.Left = c.drive(ctx, pass, r.Plan, 0) // nothing has ended before the first
+	if c.awaitHealth(ctx, pass) {
+		p, number := c.computeNumbered(ctx)
+		r.Left = c.drive(ctx, pass, p, number)
+	}
 	if held := c.yield.Load(); held != nil {
 		r.Failed = c.failures()
 		return r, held
@@ -58,7 +63,9 @@ func (c *Controller) Apply(ctx context.Context, stop <-chan struct{}) (Result, e
 	r.Failed = c.failures()
 	r.Problems = append(r.Problems, left(r.Left)...)
 	r.Problems = append(r.Problems, c.lost(r.Problems)...)
-	r.Converged = !r.Left.HasChanges && len(r.Left.Refused) == 0 && len(r.Failed) == 0 && len(r.Problems) == 0
+	st := c.Current()
+	r.Problems = append(r.Problems, c.unserved(&st, r)...)
+	r.Converged = st.Converged && len(r.Failed) == 0 && len(r.Problems) == 0
 	return r, ctx.Err()
 }
 
@@ -100,12 +107,11 @@ type passing struct {
 }
 
 // drive offers each new plan to the workers until they are idle and a fresh look leaves nothing to offer.
-// It returns what is left.
-func (c *Controller) drive(ctx context.Context, pass passing, p plan.Plan) plan.Plan {
+// It returns what is left. number is the plan's.
+func (c *Controller) drive(ctx context.Context, pass passing, p plan.Plan, number int) plan.Plan {
 	hosts := time.NewTicker(retryLost)
 	defer hosts.Stop()
 	stop := pass.stop
-	number := 0 // nothing has ended before the first
 	for {
 		busy := c.carryOut(ctx, p, number)
 		if !busy {

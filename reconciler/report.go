@@ -69,16 +69,14 @@ func (c *Controller) Current() Status {
 	}
 	s.Environments = c.environmentStatuses(observed, nodes)
 	s.Problems = append(append(s.Problems, c.plan.Refused...), hostProblems(s.Hosts)...)
-	// Before the first plan of a revision nothing is known of what it asks for.
-	planned := c.plan.Revision == c.revision
-	s.Converged = planned && !c.lacking(s.Environments) && !c.plan.HasChanges && len(s.Problems) == 0 && s.Refused == "" && s.Waiting == ""
+	s.Converged = c.converged(&s)
 	return s
 }
 
 func hostProblems(hosts []HostStatus) []string {
 	var problems []string
 	for _, h := range hosts {
-		if h.Problem != "" {
+		if h.Problem != "" && h.State != "" { // one that left the spec holds nothing up
 			problems = append(problems, fmt.Sprintf("host %s: %s", h.Name, h.Problem))
 		}
 	}
@@ -195,19 +193,6 @@ func (l *LayerStatus) addReason(node int, reason string) {
 	case l.Nodes[i].Reason != reason:
 		l.Nodes[i].Waits = reason
 	}
-}
-
-// lacking says whether a layer that this controller looks after has fewer serving nodes than are wanted.
-func (c *Controller) lacking(environments []EnvironmentStatus) bool {
-	for _, e := range environments {
-		if c.opts.Only != "" && e.Name != c.opts.Only {
-			continue
-		}
-		if slices.ContainsFunc(e.Layers, func(l LayerStatus) bool { return l.Serving < l.Wanted }) {
-			return true
-		}
-	}
-	return false
 }
 
 func sorted(byEnvironment map[string]map[string]*LayerStatus) []EnvironmentStatus {

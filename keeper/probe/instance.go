@@ -17,6 +17,7 @@ type instance struct {
 
 	decided bool // every probe has said something
 	healthy bool
+	pending bool // one that was added since has not
 	since   time.Time
 	last    string // what the last failed probe said
 	seq     uint64 // of the last change
@@ -41,10 +42,13 @@ func (in *instance) evaluate(now time.Time, seq *uint64) {
 	if !decided {
 		healthy = false // a probe was added: what was known doesn't say enough any more
 	}
-	if in.decided && healthy == in.healthy {
+	if in.decided && healthy == in.healthy && decided != in.pending {
 		return
 	}
-	in.decided, in.healthy, in.since = true, healthy, in.changedAt(healthy, now)
+	if !in.decided || healthy != in.healthy {
+		in.since = in.changedAt(healthy, now)
+	}
+	in.decided, in.healthy, in.pending = true, healthy, !decided
 	*seq++
 	in.seq = *seq
 }
@@ -66,7 +70,7 @@ func (in *instance) changedAt(healthy bool, now time.Time) time.Time {
 }
 
 func (in *instance) result(now time.Time) fleet.ProbeResult {
-	return fleet.ProbeResult{Instance: in.id, Healthy: in.healthy, For: max(0, now.Sub(in.since)), Last: in.last}
+	return fleet.ProbeResult{Instance: in.id, Healthy: in.healthy, For: max(0, now.Sub(in.since)), Pending: in.pending, Last: in.last}
 }
 
 func (in *instance) stop() {

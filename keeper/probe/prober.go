@@ -100,6 +100,7 @@ func (p *Prober) update(in *instance, t *Target, now time.Time) {
 		if !wanted[cid] {
 			c.cancel()
 			delete(in.checks, cid)
+			in.last = "" // what another check said says nothing of those that stay
 		}
 	}
 	in.evaluate(now, &p.seq)

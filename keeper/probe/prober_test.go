@@ -202,6 +202,27 @@ func TestChangesAreTold(t *testing.T) {
 	})
 }
 
+func TestAnInstanceThatIsProbedInAnotherWayIsPendingUntilThatHasSaidSomething(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *Prober, n *node) {
+		n.set(errDown)
+		p.Set([]Target{target(slow)})
+		require.Equal(t, &fleet.ProbeResult{Instance: "c1", Last: errDown.Error()}, result(t, p))
+		n.set(ErrUnattached)
+		other := slow
+		other.Port = 81
+		p.Set([]Target{target(other)})
+		require.Equal(t, &fleet.ProbeResult{Instance: "c1", Pending: true}, result(t, p), "what the other check said is nobody's word now")
+
+		n.set(errors.New("not found"))
+		_, seq, changed := p.Since(0)
+		<-changed
+		all, _, _ := p.Since(seq)
+		require.Len(t, all, 1, "that it is unhealthy is told, though it wasn't called healthy before")
+		require.False(t, all[0].Pending)
+		require.Equal(t, "not found", all[0].Last)
+	})
+}
+
 func TestManyAreSpread(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *Prober, n *node) {
 		var all []Target

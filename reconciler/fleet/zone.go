@@ -99,8 +99,11 @@ type ProbeResult struct {
 	Healthy  bool   `json:"healthy"`
 	// For is how long it has been so; a duration, since the clocks of two hosts differ. A start period
 	// doesn't count for an instance that was never healthy.
-	For  time.Duration `json:"for"`
-	Last string        `json:"last,omitempty"` // what the last failed probe said
+	For time.Duration `json:"for"`
+	// Pending: a probe that the instance has been given has not said anything yet, so that it isn't known
+	// whether it is healthy.
+	Pending bool   `json:"pending,omitempty"`
+	Last    string `json:"last,omitempty"` // what the last failed probe said
 }
 
 // Record is a small fact that outlives controllers.
