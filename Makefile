@@ -48,8 +48,8 @@ bench: ## Measure against bare engine calls, as ratios in one run
 lint: ## Check style and who imports whom
 	$(LINT) run --allow-parallel-runners ./...
 
-docs: ## Write docs/cli.md anew
-	$(GO) test ./cmd/evenkeel -run TestReferenceIsFresh -update
+docs: ## Write docs/cli.md and docs/metrics.md anew
+	$(GO) test ./cmd/evenkeel ./server/metrics -run TestReferenceIsFresh -update
 
 clean: ## Remove what was built
 	rm -rf $(BIN)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,7 @@ type site struct {
 	reach       map[string]spec.Host
 	credentials string
 	env         []string // more for evenkeel's environment
+	through     []string // what runs evenkeel; nothing: it is run by itself
 }
 
 // newSite makes a repository with a fleet over the given hosts. What evenkeel put onto them is removed at
@@ -167,7 +169,8 @@ type process struct {
 func (s *site) command(ctx context.Context, args ...string) *process {
 	s.t.Helper()
 	p := &process{t: s.t, done: make(chan struct{})}
-	p.cmd = exec.CommandContext(ctx, program, args...)
+	args = append(append(slices.Clone(s.through), program), args...)
+	p.cmd = exec.CommandContext(ctx, args[0], args[1:]...)
 	p.cmd.Env = append(os.Environ(), "EVENKEEL_REPO="+s.dir, "EVENKEEL_STATE="+s.state, "EVENKEEL_CREDENTIALS_DIR="+s.credentials)
 	p.cmd.Env = append(p.cmd.Env, s.env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr

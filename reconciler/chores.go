@@ -39,7 +39,7 @@ func (c *Controller) beginChores(ctx context.Context, p plan.Plan, number int) {
 	for name, ops := range byHost {
 		c.choring.Go(func() {
 			for _, op := range ops {
-				err := c.chore(ctx, name, op)
+				err := c.doChore(ctx, name, op)
 				c.endChore(choreKey(op), err)
 				if err != nil {
 					c.notice("error", name, fmt.Sprintf("%s %s %s: %s", op.Operation, op.What, op.Name, err))
@@ -48,6 +48,15 @@ func (c *Controller) beginChores(ctx context.Context, p plan.Plan, number int) {
 			c.kick()
 		})
 	}
+}
+
+// doChore does one thing and tells of it. What networks need is told of by what makes them ready, for nodes too.
+func (c *Controller) doChore(ctx context.Context, name string, op plan.HostOperation) error {
+	do := func(ctx context.Context) error { return c.chore(ctx, name, op) }
+	if kind := op.Operation + " " + op.What; kind == "create network" || kind == "connect keeper" && op.Environment != "" {
+		return do(ctx)
+	}
+	return c.changing(ctx, op, do)
 }
 
 func (c *Controller) canWrite(name string) bool {

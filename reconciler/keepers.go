@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/plan"
 )
 
 // How long a keeper may take to answer after it was started, before it is started again or made anew.
@@ -80,7 +81,7 @@ func (c *Controller) ensureKeeper(ctx context.Context, h *host) error {
 		}
 		return c.awaitKeeper(ctx, h)
 	}
-	if err := h.engine.Start(ctx, k.ID); err != nil {
+	if err := c.startKeeper(ctx, h, *k); err != nil {
 		c.observeHost(ctx, h)
 		if current(h.snapshot().Keepers, name) == nil { // it was being removed
 			return c.ensureKeeper(ctx, h)
@@ -101,8 +102,22 @@ func (c *Controller) ensureKeeper(ctx context.Context, h *host) error {
 	return c.awaitKeeper(ctx, h)
 }
 
+// startKeeper starts a keeper that is there; one that runs is left as it is.
+func (c *Controller) startKeeper(ctx context.Context, h *host, k fleet.KeeperContainer) error {
+	start := func(ctx context.Context) error { return h.engine.Start(ctx, k.ID) }
+	if k.State == fleet.StateRunning {
+		return start(ctx)
+	}
+	return c.changing(ctx, plan.HostOperation{Host: h.name, Operation: "start", What: "keeper", Name: k.Name}, start)
+}
+
 // createKeeper makes and starts a keeper. One that another controller made meanwhile is as good.
 func (c *Controller) createKeeper(ctx context.Context, h *host, fleetName string) error {
+	op := plan.HostOperation{Host: h.name, Operation: "create", What: "keeper", Name: fleet.KeeperName(fleetName)}
+	return c.changing(ctx, op, func(ctx context.Context) error { return c.makeKeeper(ctx, h, fleetName) })
+}
+
+func (c *Controller) makeKeeper(ctx context.Context, h *host, fleetName string) error {
 	tag, err := c.loadImage(ctx, h)
 	if err != nil {
 		return err

@@ -116,3 +116,17 @@ func (c *Controller) giveBack(ctx context.Context) {
 	}
 	wg.Wait()
 }
+
+// Leading says whether this controller acts on the fleet, and the leases of which hosts it holds.
+func (c *Controller) Leading() (acts bool, hosts map[string]bool) {
+	hosts = map[string]bool{}
+	for _, h := range c.allHosts() {
+		k := h.keeper()
+		h.mu.Lock()
+		hosts[h.name] = k != nil && h.leased && k.LeaseLeft() > 0
+		h.mu.Unlock()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leading.Load() && c.yield.Load() == nil && c.waiting == "", hosts
+}

@@ -84,6 +84,7 @@ type Keeper interface {
 
 // Journal keeps what was done.
 type Journal interface {
+	// Append is given every step of an operation.
 	Append(rollout.Progress) error
 	AppendStep(HostStep) error
 }
@@ -109,6 +110,10 @@ type Options struct {
 	KeepImages time.Duration
 	Only       string // the only environment to touch; empty: all
 	Report     func(rollout.Progress)
+	// Changed is told of operations on hosts beside nodes, once they have ended.
+	Changed func(HostStep)
+	// Passed is told of each pass of a run: what it found to do, and how long that took.
+	Passed func(p plan.Plan, took time.Duration)
 	// Notice is told what is worth saying beside operations: a revision refused, a host lost.
 	Notice  func(Notice)
 	Journal Journal

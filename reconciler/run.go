@@ -127,7 +127,11 @@ func (r *running) loop(ctx context.Context) error {
 			return nil
 		}
 		r.watchHosts(beside)
+		begun := time.Now()
 		p, number := r.computeNumbered(ctx)
+		if r.opts.Passed != nil {
+			r.opts.Passed(p, time.Since(begun))
+		}
 		r.carryOut(ctx, p, number)
 		r.settled()
 		select {

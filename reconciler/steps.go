@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/plan"
 )
 
 // HostStep is what was done to something on a host that is no node: a keeper, a network, a volume, a
@@ -18,7 +19,10 @@ type HostStep struct {
 	// Node is whose container it is; of an environment's network or volume it has the environment alone.
 	Node  fleet.NodeID
 	Cause string
-	Error string // why it could not be done; empty: it was
+	// Causes are what was changed by hand, where that was put back.
+	Causes []plan.Cause
+	Took   time.Duration // zero: not measured
+	Error  string        // why it could not be done; empty: it was
 }
 
 // past is how an operation is told when it has been done.
@@ -48,7 +52,7 @@ func (c *Controller) did(host string, s HostStep) {
 		level = "error"
 	}
 	c.notice(level, host, s.String())
-	c.keep(func(j Journal) error { return j.AppendStep(s) })
+	c.stepped(s)
 }
 
 // keep writes to the journal. One that can't be written holds nothing up.

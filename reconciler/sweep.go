@@ -36,7 +36,8 @@ func (c *Controller) sweepHost(ctx context.Context, h *host, s plan.Sweep) error
 			return err
 		}
 		// By the reference that was pulled: under another one the image may be somebody else's.
-		err := h.engine.RemoveImage(ctx, r.Ref)
+		op := plan.HostOperation{Host: h.name, Operation: "remove", What: "image", Name: r.Ref}
+		err := c.changing(ctx, op, func(ctx context.Context) error { return h.engine.RemoveImage(ctx, r.Ref) })
 		if errors.Is(err, fleet.ErrConflict) {
 			continue // a container that isn't ours is made of it
 		}

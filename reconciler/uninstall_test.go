@@ -20,6 +20,9 @@ type kept struct {
 }
 
 func (k *kept) Append(p rollout.Progress) error {
+	if !p.Phase.Ended() {
+		return nil
+	}
 	k.add(p.Host + " " + string(p.Operation) + " " + p.Environment + "/" + p.Layer + ": " + string(p.Phase) + p.Error)
 	return nil
 }

@@ -26,16 +26,16 @@ func (c *Controller) world() rollout.World {
 	}
 }
 
-// report passes an operation's progress on and keeps its end in the journal.
+// report passes an operation's progress on and keeps it in the journal.
 func (c *Controller) report(p rollout.Progress) {
 	c.opts.Report(p)
+	c.keep(func(j Journal) error { return j.Append(p) })
 	if !p.Phase.Ended() {
 		return
 	}
 	c.mu.Lock()
 	c.ended[fleet.LayerID{Environment: p.Environment, Layer: p.Layer}] = c.inputs
 	c.mu.Unlock()
-	c.keep(func(j Journal) error { return j.Append(p) })
 	c.kick()
 }
 
@@ -111,7 +111,8 @@ func (w writes) network(ctx context.Context, h *host, n plan.EnvironmentNetwork)
 			Name: name, Fleet: w.fleetName(), Environment: n.Environment, Driver: "bridge",
 			Subnet: n.Subnet, Gateway: n.Gateway, IPRange: n.IPRange,
 		}
-		if err := h.engine.EnsureNetwork(ctx, net); err != nil {
+		op := plan.HostOperation{Host: h.name, Operation: "create", What: "network", Name: name, Environment: n.Environment}
+		if err := w.changing(ctx, op, func(ctx context.Context) error { return h.engine.EnsureNetwork(ctx, net) }); err != nil {
 			return err
 		}
 		h.networkMade(net)
@@ -126,15 +127,24 @@ func (w writes) network(ctx context.Context, h *host, n plan.EnvironmentNetwork)
 	if _, err := h.writable(); err != nil {
 		return err
 	}
-	if _, attached := k.Networks[name]; attached {
-		if err := h.engine.Disconnect(ctx, name, k.ID); err != nil {
+	op := plan.HostOperation{Host: h.name, Operation: "connect", What: "keeper", Name: name, Environment: n.Environment}
+	if err := w.changing(ctx, op, func(ctx context.Context) error { return h.connectKeeper(ctx, k, name, n.Keeper) }); err != nil {
+		return err
+	}
+	h.keeperConnected(k.ID, name, n.Keeper)
+	return nil
+}
+
+// connectKeeper has the keeper on a network at its address there.
+func (h *host) connectKeeper(ctx context.Context, k *fleet.KeeperContainer, network string, address netip.Addr) error {
+	if _, attached := k.Networks[network]; attached {
+		if err := h.engine.Disconnect(ctx, network, k.ID); err != nil {
 			return err
 		}
 	}
-	if err := h.engine.Connect(ctx, name, k.ID, n.Keeper.String()); err != nil {
+	if err := h.engine.Connect(ctx, network, k.ID, address.String()); err != nil {
 		return fmt.Errorf("connecting the keeper: %w", err)
 	}
-	h.keeperConnected(k.ID, name, n.Keeper)
 	return nil
 }
 

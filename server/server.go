@@ -1,5 +1,5 @@
 // Package server is the HTTP side of a running controller: whether it lives, whether it is ready, what is,
-// and what would be done. It only shows: nothing can be changed through it, and what it shows it is given
+// what would be done, and metrics of it. It only shows: nothing can be changed through it, and what it shows it is given
 // as values. It knows nothing of hosts or of where the values come from.
 package server
 
@@ -32,7 +32,9 @@ type Options struct {
 	// Status and Plan return what is shown, as values that encode to JSON.
 	Status func() any
 	Plan   func() any
-	Log    *slog.Logger
+	// Metrics answers Prometheus; nil: there are none.
+	Metrics http.Handler
+	Log     *slog.Logger
 }
 
 // Server answers over HTTP.
@@ -90,6 +92,9 @@ func (o Options) handler() http.Handler {
 	})
 	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { o.json(w, o.Status()) })
 	mux.HandleFunc("GET /api/v1/plan", func(w http.ResponseWriter, _ *http.Request) { o.json(w, o.Plan()) })
+	if o.Metrics != nil {
+		mux.Handle("GET /metrics", o.Metrics)
+	}
 	return mux
 }
 

@@ -17,5 +17,7 @@ type controller interface {
 	CurrentPlan() plan.Plan
 	// Ready says why a run has not taken up its work yet; empty: it has.
 	Ready() string
+	// Leading says whether it acts on the fleet, and the leases of which hosts it holds.
+	Leading() (acts bool, hosts map[string]bool)
 	Uninstall(ctx context.Context, volumes bool) (reconciler.Uninstalled, error)
 }

@@ -48,6 +48,9 @@ func (c *canned) Status(context.Context) (reconciler.Status, error) {
 func (c *canned) Current() reconciler.Status { return reconciler.Status{Fleet: "production"} }
 func (c *canned) CurrentPlan() plan.Plan     { return c.plan }
 func (c *canned) Ready() string              { return c.ready }
+func (c *canned) Leading() (acts bool, hosts map[string]bool) {
+	return c.ready == "", map[string]bool{"hn1": true}
+}
 func (c *canned) Uninstall(_ context.Context, volumes bool) (reconciler.Uninstalled, error) {
 	c.uninstalled = append(c.uninstalled, volumes)
 	return c.removed, c.err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/cmd/evenkeel/render"
 	"github.com/evenkeel/evenkeel/server"
+	"github.com/evenkeel/evenkeel/server/metrics"
 )
 
 // RunOptions are the flags of run.
@@ -38,7 +40,7 @@ func newRunCommand(p *program) *cobra.Command {
 revision, again and again. An invalid revision changes nothing and is reported until
 it is mended. While another controller holds the fleet's lease it waits, and says for whom.
 
-It serves /healthz, /readyz, /api/v1/status and /api/v1/plan on --listen.
+It serves /healthz, /readyz, /metrics, /api/v1/status and /api/v1/plan on --listen.
 
 SIGTERM and Ctrl-C let the node at hand be finished; a second one stops at once.`,
 		Args: cobra.NoArgs,
@@ -60,14 +62,16 @@ func runRun(ctx context.Context, p *program, opts RunOptions) error {
 	defer show.Close()
 	ctx, asked, cancel := p.stoppable(ctx, show)
 	defer cancel()
+	var c controller
+	m := metrics.New(version, func() metrics.Seen { return seen(c) })
 	c, closer, err := p.open(controllerSetup{
-		fleet: opts.FleetOptions, only: opts.Environment, state: state, show: show, interval: opts.Interval,
+		fleet: opts.FleetOptions, only: opts.Environment, state: state, show: show, interval: opts.Interval, metrics: m,
 	})
 	if err != nil {
 		return err
 	}
 	defer closeQuietly(closer)
-	err = serveAndRun(ctx, c, opts.Listen, asked, show)
+	err = serveAndRun(ctx, c, serving{opts.Listen, m.Handler()}, asked, show)
 	if err != nil {
 		return interrupted(ctx, err)
 	}
@@ -77,22 +81,29 @@ func runRun(ctx context.Context, p *program, opts RunOptions) error {
 	return nil
 }
 
+// serving is what is served beside the controller's own word, and where.
+type serving struct {
+	listen  string // empty: nowhere
+	metrics http.Handler
+}
+
 // serveAndRun runs the loop with the HTTP server beside it; either's end is the other's.
-func serveAndRun(ctx context.Context, c controller, listen string, asked *stopping, show render.Progress) error {
+func serveAndRun(ctx context.Context, c controller, serve serving, asked *stopping, show render.Progress) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
-	if listen != "" {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
+	if serve.listen != "" {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", serve.listen)
 		if err != nil {
-			return listenError(listen, err)
+			return listenError(serve.listen, err)
 		}
 		show.Say("serving http://" + l.Addr().String() + "/api/v1/status")
 		s := server.New(server.Options{
-			Ready:  func() (bool, string) { why := c.Ready(); return why == "", why },
-			Status: func() any { return render.StatusValue(c.Current()) },
-			Plan:   func() any { return render.PlanValue(c.CurrentPlan()) },
-			Log:    slog.New(slog.NewTextHandler(sayer{show}, nil)),
+			Ready:   func() (bool, string) { why := c.Ready(); return why == "", why },
+			Status:  func() any { return render.StatusValue(c.Current()) },
+			Plan:    func() any { return render.PlanValue(c.CurrentPlan()) },
+			Metrics: serve.metrics,
+			Log:     slog.New(slog.NewTextHandler(sayer{show}, nil)),
 		})
 		group.Go(func() error { return s.Serve(ctx, l) })
 	}

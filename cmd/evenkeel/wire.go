@@ -17,6 +17,7 @@ import (
 	"github.com/evenkeel/evenkeel/drivers/registry"
 	"github.com/evenkeel/evenkeel/keeper"
 	"github.com/evenkeel/evenkeel/reconciler"
+	"github.com/evenkeel/evenkeel/server/metrics"
 	"github.com/evenkeel/evenkeel/spec"
 )
 
@@ -28,6 +29,7 @@ type controllerSetup struct {
 	state    string        // the journal's directory; empty: none is kept
 	interval time.Duration // of a loop; zero: one pass
 	show     render.Progress
+	metrics  *metrics.Metrics // nil: nobody reads any
 	// committed: what isn't committed is said.
 	committed bool
 }
@@ -41,7 +43,7 @@ func openController(s controllerSetup) (controller, io.Closer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	kept := &keptJournal{dir: s.state, show: s.show, load: load}
+	kept := &keptJournal{dir: s.state, show: s.show, load: load, by: holder()}
 	revisions := &gitSource{source: source, journal: kept, committed: s.committed}
 	credentials := s.fleet.credentials(os.Getenv)
 	registries := registry.Open(registry.Options{CredentialsDir: credentials})
@@ -56,7 +58,9 @@ func openController(s controllerSetup) (controller, io.Closer, error) {
 		Holder:        holder(),
 		Interval:      s.interval,
 		Only:          s.only,
-		Report:        s.show.Report,
+		Report:        s.report,
+		Changed:       s.changed,
+		Passed:        s.passed,
 		Notice:        s.notice(revisions),
 		Journal:       kept,
 	})

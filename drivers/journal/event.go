@@ -10,6 +10,7 @@ import (
 // Event is one thing that happened to a node, a layer or a host. What doesn't apply is left empty.
 type Event struct {
 	Time        time.Time `json:"time"`
+	By          string    `json:"by,omitempty"` // who did it, for people: user@machine (pid)
 	Revision    string    `json:"revision,omitempty"`
 	Environment string    `json:"environment,omitempty"`
 	Layer       string    `json:"layer,omitempty"`

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,7 +19,7 @@ func HistoryText(w io.Writer, events []journal.Event, s Style) error {
 	t := table{}
 	for _, e := range events {
 		t.add(s.dim(e.Time.UTC().Format(timeLayout)), short(e.Revision), subject(e), clean(e.Host), clean(e.Operation),
-			ending(e, s), clean(why(e)))
+			ending(e, s), s.dim(clean(e.By)), clean(why(e)))
 	}
 	text := t.String()
 	if len(events) == 0 {
@@ -43,10 +44,10 @@ func HistoryJSON(w io.Writer, events []journal.Event) error {
 // HistoryMarkdown writes what happened as a GitHub table.
 func HistoryMarkdown(w io.Writer, events []journal.Event) error {
 	var b strings.Builder
-	b.WriteString("| Time (UTC) | Revision | Node | Host | Operation | Outcome | Why |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+	b.WriteString("| Time (UTC) | Revision | Node | Host | Operation | Outcome | By | Why |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, e := range events {
 		b.WriteString(row(e.Time.UTC().Format(timeLayout), code(short(e.Revision)), code(subject(e)), code(e.Host),
-			code(e.Operation), ending(e, Style{}), codeOf(why(e), 200)))
+			code(e.Operation), ending(e, Style{}), code(e.By), codeOf(why(e), 200)))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -65,17 +66,17 @@ func subject(e journal.Event) string {
 }
 
 func ending(e journal.Event, s Style) string {
-	text := clean(e.Phase)
+	text := clean(cmp.Or(e.Phase, e.Outcome))
 	if e.Duration > 0 {
 		text += " in " + span(e.Duration)
 	}
 	return outcomeStyle(rollout.Phase(e.Phase), s)(text)
 }
 
-// why is why an operation was done, or why it failed.
+// why is why an operation was done, and what became of it.
 func why(e journal.Event) string {
 	parts := lines(e.Message)
-	if e.Cause != "" && rollout.Phase(e.Phase) != rollout.PhaseFailed {
+	if e.Cause != "" {
 		parts = append([]string{e.Cause}, parts...)
 	}
 	return strings.Join(parts, " / ")

@@ -42,7 +42,7 @@ func aStatus() reconciler.Status {
 func someHistory() []journal.Event {
 	return []journal.Event{
 		{Time: noon, Revision: "8f3c2a1b9d0e4f5a", Environment: "shop", Layer: "web", Node: 3, Host: "hn1", Operation: "redeploy", Phase: "done",
-			Outcome: "done", Cause: "image: 1.4.1 → 1.4.2", Duration: 3400 * time.Millisecond},
+			By: "ann@box (4711)", Outcome: "done", Cause: "image: 1.4.1 → 1.4.2", Duration: 3400 * time.Millisecond},
 		{Time: noon.Add(time.Minute), Revision: "8f3c2a1b9d0e4f5a", Environment: "shop", Layer: "web", Node: 2, Host: "hn2", Operation: "redeploy", Phase: "failed",
 			Outcome: "failed", Cause: "image: 1.4.1 → 1.4.2", Duration: 5 * time.Minute, Message: "not healthy within 5m\nlast: panic | no config\n"},
 	}
