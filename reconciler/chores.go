@@ -26,6 +26,9 @@ func (c *Controller) beginChores(ctx context.Context, p plan.Plan, number int) {
 		if op.What == "keeper" && (op.Operation == "create" || op.Operation == "start") {
 			continue // made and started when the host is leased
 		}
+		if op.Within {
+			continue // its node's operation ends it; then it is planned anew
+		}
 		if !c.canWrite(op.Host) || op.Operation != "remove" && c.atWork(op) {
 			continue // planned anew once that has ended, or the host is in reach, its keeper answers and its lease is ours
 		}

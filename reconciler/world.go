@@ -21,7 +21,7 @@ import (
 // world is what rollouts work with.
 func (c *Controller) world() rollout.World {
 	return rollout.World{
-		Hosts: writes{c}, Names: names{c}, Records: records{c}, Planner: planner{c},
+		Hosts: writes{c}, Names: names{c}, Records: records{c}, Planner: planner{c}, Fleet: c.fleetName,
 		Report: c.report, Revision: c.currentRevision, Released: c.kick, Slots: c.slots,
 	}
 }

@@ -22,7 +22,7 @@ func (m *model) apply(p plan.Plan) {
 func (m *model) steps(p plan.Plan) []func() {
 	var steps []func()
 	for _, op := range p.Hosts {
-		if op.Operation != "remove" || op.What == "container" {
+		if op.Operation != "remove" {
 			steps = append(steps, func() { m.hostOperation(p, op) })
 		}
 	}
@@ -32,7 +32,7 @@ func (m *model) steps(p plan.Plan) []func() {
 		}
 	}
 	for _, op := range p.Hosts {
-		if op.Operation == "remove" && op.What != "container" {
+		if op.Operation == "remove" { // nothing waits for these
 			steps = append(steps, func() { m.hostOperation(p, op) })
 		}
 	}
@@ -151,14 +151,14 @@ func (m *model) operation(l plan.Layer, op plan.Operation) []func() {
 				old.instance(op.Instance.ID).State = fleet.StateExited
 			})
 		}
-		return append(steps,
+		return append(append(steps, m.endOthers(op)...),
 			func() { m.run(m.host(op.Host), id) },
 			func() {
 				h := m.host(op.Host)
 				h.records[fleet.CurrentKey(op.ID)] = fleet.CurrentRecord{Generation: h.instance(id).Generation}
 			})
 	case plan.Start:
-		return []func(){func() { m.run(m.host(op.Host), op.Instance.ID) }}
+		return append(m.endOthers(op), func() { m.run(m.host(op.Host), op.Instance.ID) })
 	case plan.Restart:
 		return []func(){func() {
 			m.host(op.Host).records[fleet.RestartKey(op.ID)] = fleet.RestartRecord{Text: l.Spec.Restart, StartedAt: op.Instance.StartedAt}
@@ -172,6 +172,15 @@ func (m *model) operation(l plan.Layer, op plan.Operation) []func() {
 		}}
 	}
 	panic("the model knows no " + string(op.Kind))
+}
+
+// endOthers stops what else runs of an operation's node.
+func (m *model) endOthers(op plan.Operation) []func() {
+	var steps []func()
+	for _, in := range op.Others {
+		steps = append(steps, func() { m.host(in.Host).instance(in.ID).State = fleet.StateExited })
+	}
+	return steps
 }
 
 // prepare makes an operation's container, if it isn't there, and returns its ID.
@@ -209,7 +218,7 @@ func (m *model) prepare(op plan.Operation) string {
 	return in.ID
 }
 
-// run starts a container; an address that is in use fails it, as it does on an engine.
+// run starts a container; an address that is in use fails it, as it does on an engine. Of no node two run.
 func (m *model) run(h *modelHost, id string) {
 	in := h.instance(id)
 	if in.Network == "" {
@@ -218,6 +227,13 @@ func (m *model) run(h *modelHost, id string) {
 	for _, other := range h.state.Instances {
 		if other.ID != id && other.Running() && other.Address == in.Address && other.Environment == in.Environment {
 			panic(in.Name + ": address already in use by " + other.Name)
+		}
+	}
+	for _, other := range m.hosts {
+		for _, twin := range other.state.Instances {
+			if !other.down && twin.ID != id && twin.NodeID == in.NodeID && twin.Running() {
+				panic(in.Name + " is started beside " + twin.Name)
+			}
 		}
 	}
 	in.State, in.StartedAt = fleet.StateRunning, m.tick()

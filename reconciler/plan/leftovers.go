@@ -6,7 +6,7 @@ import "github.com/evenkeel/evenkeel/reconciler/fleet"
 // wanted. Stopped superseded ones are kept until the layer's rollout has ended, which a pause doesn't do.
 func (w *world) clearAway(l *layer) {
 	rolling := l.pause != nil || l.held
-	used := map[string]bool{}
+	used, within := map[string]bool{}, map[string]bool{}
 	for i := range l.out.Operations {
 		op := &l.out.Operations[i]
 		rolling = rolling || op.Intrusive && op.Kind != Remove
@@ -15,6 +15,9 @@ func (w *world) clearAway(l *layer) {
 				used[in.ID] = true
 			}
 		}
+		for _, in := range op.Others {
+			within[in.ID] = true
+		}
 	}
 	waits := map[int]bool{}
 	for _, wait := range l.out.Waiting {
@@ -22,20 +25,27 @@ func (w *world) clearAway(l *layer) {
 	}
 	for _, n := range l.nodes {
 		if n.seen != nil && n.wait == "" && !(w.pruneRefused && !n.wanted) {
-			w.clearNode(l, n, used, rolling || waits[n.id.Node])
+			w.clearNode(l, n, clearing{used, within, rolling || waits[n.id.Node]})
 		}
 	}
 }
 
-func (w *world) clearNode(l *layer, n *node, used map[string]bool, rolling bool) {
+// clearing is what the operations of a layer, or what holds them back, have to do with its instances.
+type clearing struct {
+	used, within map[string]bool // by container ID
+	rolling      bool
+}
+
+func (w *world) clearNode(l *layer, n *node, c clearing) {
 	for i := range n.seen.Instances {
 		in := &n.seen.Instances[i]
 		h := w.byHost[in.Host]
-		if used[in.ID] || h.spec == nil || h.mute != "" || !w.leftover(l, n, i, rolling) {
+		if c.used[in.ID] || h.spec == nil || h.mute != "" || !w.leftover(l, n, i, c.rolling) {
 			continue
 		}
 		w.plan.Hosts = append(w.plan.Hosts, HostOperation{
 			Host: in.Host, Operation: "remove", What: "container", Name: in.Name, Environment: n.id.Environment, Instance: in,
+			Within: c.within[in.ID],
 		})
 	}
 }
@@ -48,6 +58,9 @@ func (w *world) clearNode(l *layer, n *node, used map[string]bool, rolling bool)
 //	superseded, stopped       | when the layer's rollout has ended
 //	candidate, as wanted      | where the current one is as wanted too, and no pause holds
 //	candidate, not as wanted  | at once
+//
+// What runs while an operation of its node is due is ended by that one before (Operation.Others), with the
+// grace period that it is due, and removed then.
 func (w *world) leftover(l *layer, n *node, i int, rolling bool) bool {
 	in := &n.seen.Instances[i]
 	switch {

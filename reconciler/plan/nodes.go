@@ -20,7 +20,7 @@ func (w *world) decideLayer(l *layer) {
 		case n.wanted:
 			w.decide(l, n)
 		default:
-			l.remove(n)
+			w.remove(l, n)
 		}
 	}
 }
@@ -29,9 +29,28 @@ func (l *layer) wait(n *node, reason string) {
 	l.out.Waiting = append(l.out.Waiting, Waiting{Node: n.id.Node, Reason: reason})
 }
 
-func (l *layer) add(n *node, op Operation) {
+func (w *world) add(l *layer, n *node, op Operation) {
 	op.ID, op.Node, op.Serving = n.id, n.id.Node, n.serving
+	switch op.Kind {
+	case Create, Start, Redeploy:
+		op.Others = w.others(n, &op)
+	}
 	l.out.Operations = append(l.out.Operations, op)
+}
+
+// others are the instances of a node that run besides those of an operation, on hosts that can be worked on.
+func (w *world) others(n *node, op *Operation) []*fleet.Instance {
+	if n.seen == nil {
+		return nil
+	}
+	var list []*fleet.Instance
+	for i := range n.seen.Instances {
+		in := &n.seen.Instances[i]
+		if h := w.byHost[in.Host]; in.Running() && in != op.Instance && in != op.Candidate && h.spec != nil && h.mute == "" {
+			list = append(list, in)
+		}
+	}
+	return list
 }
 
 // hindrance is why nothing can be done to a node now; empty: something can. A node that is as it should
@@ -148,7 +167,7 @@ func (w *world) create(l *layer, n *node, with *fleet.Instance) {
 	if with == nil && !w.canMake(l, n) {
 		return
 	}
-	l.add(n, Operation{Kind: Create, Host: n.place.Host, Candidate: with, Causes: w.whyCreate(n)})
+	w.add(l, n, Operation{Kind: Create, Host: n.place.Host, Candidate: with, Causes: w.whyCreate(n)})
 }
 
 // canMake says whether a new container can be made for the node; where not, the node waits.
@@ -226,7 +245,7 @@ func (w *world) redeploy(l *layer, n *node, cur *fleet.Instance, causes []Cause)
 	if n.place.Host != cur.Host {
 		op.FromHost = cur.Host
 	}
-	l.add(n, op)
+	w.add(l, n, op)
 }
 
 // covered are the changes that a redeploy brings about by the way.
@@ -242,7 +261,7 @@ func (w *world) covered(l *layer, n *node, cur *fleet.Instance) []Cause {
 func (w *world) keep(l *layer, n *node, cur *fleet.Instance) {
 	want := w.limits(l, cur.Host, true)
 	if causes := resized(cur.Limits, want); causes != nil {
-		l.add(n, Operation{Kind: Resize, Host: cur.Host, Causes: causes, Instance: cur, Limits: want})
+		w.add(l, n, Operation{Kind: Resize, Host: cur.Host, Causes: causes, Instance: cur, Limits: want})
 	}
 	switch cur.State {
 	case fleet.StateRunning, fleet.StateRestarting:
@@ -251,7 +270,7 @@ func (w *world) keep(l *layer, n *node, cur *fleet.Instance) {
 			l.wait(n, "is started once it is back on its network")
 			return
 		}
-		l.add(n, Operation{Kind: Start, Host: cur.Host, Instance: cur,
+		w.add(l, n, Operation{Kind: Start, Host: cur.Host, Instance: cur,
 			Causes: []Cause{{Field: "state", From: string(cur.State), To: "running"}}})
 		return
 	}
@@ -261,7 +280,7 @@ func (w *world) keep(l *layer, n *node, cur *fleet.Instance) {
 		c = w.sickness(l, n, cur)
 	}
 	if c != nil {
-		l.add(n, Operation{Kind: Restart, Host: cur.Host, Intrusive: true, Instance: cur, Causes: []Cause{*c}, Sick: sick})
+		w.add(l, n, Operation{Kind: Restart, Host: cur.Host, Intrusive: true, Instance: cur, Causes: []Cause{*c}, Sick: sick})
 	}
 }
 
@@ -285,12 +304,12 @@ func restartCause(l *layer, n *node, cur *fleet.Instance) *Cause {
 }
 
 // remove ends a node that nobody wants any more.
-func (l *layer) remove(n *node) {
+func (w *world) remove(l *layer, n *node) {
 	in := n.newest()
 	if in == nil {
 		return
 	}
-	l.add(n, Operation{Kind: Remove, Host: in.Host, Intrusive: true, Instance: in, Causes: []Cause{l.whyRemove()}})
+	w.add(l, n, Operation{Kind: Remove, Host: in.Host, Intrusive: true, Instance: in, Causes: []Cause{l.whyRemove()}})
 }
 
 func (l *layer) whyRemove() Cause {

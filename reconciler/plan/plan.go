@@ -118,6 +118,9 @@ type Operation struct {
 	Instance *fleet.Instance `json:"-"`
 	// Candidate is an instance that was prepared earlier, fits, and is used; nil: there is none.
 	Candidate *fleet.Instance `json:"-"`
+	// Others are the instances of the node that run besides those: they end before a container of it is
+	// started, since they hold its address, its ports and its volumes (create, start and redeploy).
+	Others []*fleet.Instance `json:"-"`
 	// Container is what is created, unless Candidate is set (create and redeploy).
 	Container *fleet.Container `json:"-"`
 	// Pull is the image reference to pull on Host if it is missing there (create and redeploy).
@@ -188,6 +191,8 @@ type HostOperation struct {
 	Environment string `json:"-"`
 	// Instance is the container that is removed as a leftover, or put right, for what container.
 	Instance *fleet.Instance `json:"-"`
+	// Within: a container runs that an operation of its node ends first; it is removed after that.
+	Within bool `json:"-"`
 	// Network is what the container is connected to (with Address) or disconnected from.
 	Network string     `json:"-"`
 	Address netip.Addr `json:"-"`

@@ -223,6 +223,30 @@ func TestACrashAnywhereLeadsToTheSameEnd(t *testing.T) {
 	})
 }
 
+// TestWhatARolloutLeftRunningIsNoHindrance: whatever candidates of other revisions run when a commit comes, the
+// containers that it asks for find their addresses free. The model panics where one doesn't.
+func TestWhatARolloutLeftRunningIsNoHindrance(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := newModel(allHosts...)
+		m.settle(drawSpec(t))
+		for range rapid.IntRange(1, 3).Draw(t, "overtaken") {
+			s := drawSpec(t)
+			p := plan.Compute(input(s, m.observe()))
+			steps := m.steps(p)
+			for _, do := range steps[:rapid.IntRange(0, len(steps)).Draw(t, "done")] {
+				do()
+			}
+			m.tell(s, p)
+		}
+		s := drawSpec(t)
+		passes, last := m.settle(s)
+		if passes > 4 {
+			t.Fatalf("not converged after %d passes: %s", passes, asJSON(t, last))
+		}
+		checkWanted(t, m, s, last)
+	})
+}
+
 func TestHostsOutOfReachAreLeftAlone(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newModel(allHosts...)

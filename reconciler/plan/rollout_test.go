@@ -64,6 +64,7 @@ func TestACandidateThatIsNotWantedAnyMoreGoes(t *testing.T) {
 		p := plan.Compute(input(onHosts(one, web(3, func(l *spec.Layer) { l.Image = "registry.example.com/shop/web:3" })), m.observe()))
 		require.Contains(t, lines(p), "remove container production_shop_web_3_g2 on hn1")
 		require.Equal(t, 3, operation(p, 3).Container.Generation)
+		requireEndedByItsNode(t, p, "production_shop_web_3_g2")
 	})
 	t.Run("for the commit before", func(t *testing.T) {
 		m, _ := halfWay(t, 4)
@@ -71,7 +72,25 @@ func TestACandidateThatIsNotWantedAnyMoreGoes(t *testing.T) {
 		require.Equal(t, []string{
 			"start shop/web/3 on hn1; state exited>running", "remove container production_shop_web_3_g2 on hn1",
 		}, lines(p))
+		requireEndedByItsNode(t, p, "production_shop_web_3_g2")
 	})
+	t.Run("at once where it doesn't run", func(t *testing.T) {
+		m, _ := halfWay(t, 2)
+		p := plan.Compute(input(onHosts(one, web(3)), m.observe()))
+		require.Equal(t, []string{"remove container production_shop_web_3_g2 on hn1"}, lines(p))
+		require.False(t, p.Hosts[0].Within)
+	})
+}
+
+// requireEndedByItsNode requires that node 3's operation ends a container which its node doesn't need, before
+// that is removed.
+func requireEndedByItsNode(t *testing.T, p plan.Plan, name string) {
+	t.Helper()
+	others := operation(p, 3).Others
+	require.Len(t, others, 1)
+	require.Equal(t, name, others[0].Name)
+	require.Len(t, p.Hosts, 1)
+	require.True(t, p.Hosts[0].Within)
 }
 
 func TestSupersededContainers(t *testing.T) {

@@ -61,7 +61,7 @@ func (s *step) startAndGate(host, id string) error {
 		return err
 	}
 	s.world.Names.Hold(s.op.ID)
-	err = s.run1(host, id)
+	err = s.alone(host, id)
 	release() // another node's start need not wait for the look at this one
 	if err != nil {
 		return err
@@ -71,19 +71,6 @@ func (s *step) startAndGate(host, id string) error {
 		return err
 	}
 	return s.serve(in)
-}
-
-// run1 starts one container.
-func (s *step) run1(host, id string) error {
-	e, err := s.engine(host)
-	if err != nil {
-		return err
-	}
-	s.changed = true
-	if err := e.Start(s.ctx, id); err != nil {
-		return fmt.Errorf("starting %s on %s: %w", s.op.ID, host, err)
-	}
-	return nil
 }
 
 // serve gates an instance that was started, makes it the current one, and gives it its names.
@@ -163,6 +150,17 @@ func (s *step) redeploy() error {
 	return nil
 }
 
+// alone starts a container once nothing else of its node runs.
+func (s *step) alone(host, id string) error {
+	if err := s.endOthers(); err != nil {
+		return err
+	}
+	if s.overtaken() {
+		return ErrOvertaken
+	}
+	return s.startClear(host, id)
+}
+
 // swap stops the old container and starts the new one, with nothing in between, but for a newer revision:
 // what that doesn't want is not started any more.
 func (s *step) swap(id string) error {
@@ -172,6 +170,9 @@ func (s *step) swap(id string) error {
 	}
 	defer release()
 	s.say(Progress{Phase: PhaseOperate})
+	if err := s.endOthers(); err != nil {
+		return err
+	}
 	if old := s.op.Instance; old != nil && old.Running() && old.ID != id {
 		if err := s.stopOld(*old); err != nil {
 			return err
@@ -180,7 +181,7 @@ func (s *step) swap(id string) error {
 	if s.overtaken() {
 		return ErrOvertaken
 	}
-	return s.run1(s.op.Host, id)
+	return s.startClear(s.op.Host, id)
 }
 
 func (s *step) stopOld(old fleet.Instance) error {
@@ -192,18 +193,7 @@ func (s *step) stopOld(old fleet.Instance) error {
 	if err := s.givenUp(s.o); err != nil {
 		return err
 	}
-	e, err := s.engine(old.Host)
-	if err != nil {
-		return err
-	}
-	s.changed = true
-	// With the signal that it was made with: a newer commit may have changed it along with the program.
-	if err := e.Stop(s.ctx, old.ID, "", s.l.Spec.Stop.Grace); err != nil && !errors.Is(err, fleet.ErrNotFound) {
-		return fmt.Errorf("stopping %s on %s: %w", s.op.ID, old.Host, err)
-	}
-	old.State = fleet.StateExited
-	s.world.Hosts.Saw(old)
-	return nil
+	return s.end(old)
 }
 
 // container returns the ID of the new container: the one that was prepared, or one made now.

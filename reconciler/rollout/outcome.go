@@ -103,9 +103,11 @@ func (w *Worker) fail(l plan.Layer, op plan.Operation, phase Phase, err error, m
 	w.send(l, op, p)
 }
 
-// elsewhere: the cause is a host out of reach, a lost lease or a newer revision, and no fault of the node's.
+// elsewhere: the cause is a host out of reach, a lost lease, a newer revision or another node that has not
+// let go yet, and no fault of the node's.
 func elsewhere(err error) bool {
-	return errors.Is(err, fleet.ErrUnreachable) || errors.Is(err, fleet.ErrFenced) || untouched(err)
+	var held *heldError
+	return errors.As(err, &held) && held.ours || errors.Is(err, fleet.ErrUnreachable) || errors.Is(err, fleet.ErrFenced) || untouched(err)
 }
 
 // failed notes a node that was touched and did not end well, tells its last words, and pauses the layer

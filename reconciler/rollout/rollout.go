@@ -29,6 +29,8 @@ type Containers interface {
 	Remove(ctx context.Context, id string) error
 	Update(ctx context.Context, id string, l fleet.Limits) error
 	Image(ctx context.Context, ref string) (fleet.ImageInfo, error)
+	// Occupants are all containers that run on the host, also others', and what they hold.
+	Occupants(ctx context.Context) ([]fleet.Occupant, error)
 	Logs(ctx context.Context, id string, lines int) ([]string, error)
 }
 
@@ -96,6 +98,7 @@ type World struct {
 	Names    Names
 	Records  Records
 	Planner  Planner
+	Fleet    func() string // its name
 	Report   func(Progress)
 	Revision func() string
 	// Released is told that a node isn't worked on any more.

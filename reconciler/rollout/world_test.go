@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -29,9 +32,12 @@ type model struct {
 	broken    map[int]bool // nodes that never get healthy in the wanted generation
 	paused    *fleet.PauseRecord
 	withdraw  error
-	barred    error         // why the host may not be written to; nil: it may
-	silent    bool          // nobody confirms a withdrawal
-	took      time.Duration // of a stop, and of a start
+	barred    error            // why the host may not be written to; nil: it may
+	silent    bool             // nobody confirms a withdrawal
+	took      time.Duration    // of a stop, and of a start
+	blind     bool             // the plan doesn't see what else of a node runs
+	conflicts int              // starts that found something taken
+	taken     []fleet.Occupant // what else runs on the host, and holds what a container needs
 	begun     time.Time
 	changed   map[int]time.Duration // when a node was stopped, since begun
 	drained   map[string][]uint16   // the ports whose connections were waited for
@@ -57,6 +63,7 @@ func newModel(replicas int, p spec.UpdatePolicy) *model {
 func (m *model) instance(node, generation int) *fleet.Instance {
 	return &fleet.Instance{
 		NodeID: fleet.NodeID{Environment: "shop", Layer: "web", Node: node}, Host: "h1", Generation: generation,
+		Address: netip.AddrFrom4([4]byte{10, 112, 0, byte(node)}), Published: []fleet.Published{{Port: 80, Protocol: "tcp", HostPort: 80}},
 		ID: fmt.Sprintf("%d-g%d", node, generation), State: fleet.StateCreated, RestartPolicy: "unless-stopped",
 	}
 }
@@ -70,7 +77,7 @@ func (m *model) want(generation int, hash string) {
 
 func (m *model) world() World {
 	return World{
-		Hosts: m, Names: m, Records: m, Planner: m, Slots: NewSlots(),
+		Hosts: m, Names: m, Records: m, Planner: m, Slots: NewSlots(), Fleet: func() string { return "f" },
 		Report: m.note, Revision: func() string { return "r" }, Released: func() {},
 	}
 }
@@ -92,6 +99,13 @@ func (m *model) plan() plan.Layer {
 	}
 	for n := 1; n <= m.spec.Replicas; n++ {
 		if m.current[n] == m.wanted {
+			if in := m.instances[fmt.Sprintf("%d-g%d", n, m.wanted)]; in.State == fleet.StateExited {
+				c := *in
+				l.Operations = append(l.Operations, plan.Operation{
+					Node: n, ID: in.NodeID, Kind: plan.Start, Host: "h1", Instance: &c, Others: m.others(n, in.ID),
+					Causes: []plan.Cause{{Field: "state", From: "exited", To: "running"}},
+				})
+			}
 			continue
 		}
 		next := m.instance(n, m.wanted)
@@ -109,9 +123,35 @@ func (m *model) plan() plan.Layer {
 			c := *in
 			op.Candidate = &c
 		}
+		op.Others = m.others(n, next.ID, fmt.Sprintf("%d-g%d", n, m.current[n]))
 		l.Operations = append(l.Operations, op)
 	}
 	return l
+}
+
+// others are the instances of a node that run beside those. m.mu is held.
+func (m *model) others(n int, but ...string) []*fleet.Instance {
+	var list []*fleet.Instance
+	for _, id := range slices.Sorted(maps.Keys(m.instances)) {
+		if in := m.instances[id]; in.Node == n && in.Running() && !slices.Contains(but, id) && !m.blind {
+			c := *in
+			list = append(list, &c)
+		}
+	}
+	return list
+}
+
+// Occupants are the running instances, which each hold their node's address, and what else is there.
+func (m *model) Occupants(context.Context) ([]fleet.Occupant, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := slices.Clone(m.taken)
+	for _, id := range slices.Sorted(maps.Keys(m.instances)) {
+		if in := m.instances[id]; in.Running() {
+			all = append(all, fleet.Occupant{ID: id, Name: id, Fleet: "f", NodeID: in.NodeID, Addresses: []netip.Addr{in.Address}})
+		}
+	}
+	return all, nil
 }
 
 // serves says whether a node's current instance runs and is in the names. m.mu is held.
@@ -257,10 +297,18 @@ func (m *model) Create(_ context.Context, c fleet.Container) (string, error) {
 	return in.ID, nil
 }
 
-func (m *model) Start(_ context.Context, id string) error {
+func (m *model) Start(ctx context.Context, id string) error {
 	time.Sleep(m.took)
+	occupants, _ := m.Occupants(ctx) // the model never fails to answer
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	in := m.instances[id]
+	for _, o := range occupants {
+		if o.ID != id && o.Holds(in.Address, in.Published) {
+			m.conflicts++
+			return fmt.Errorf("address already in use: %w", fleet.ErrConflict)
+		}
+	}
 	m.instances[id].State = fleet.StateRunning
 	m.weigh()
 	return nil
