@@ -15,8 +15,13 @@ import (
 	"github.com/evenkeel/evenkeel/reconciler/names"
 )
 
-// patience is how long a zone is worked on at a time: a node that is to leave it is out meanwhile.
-const patience = time.Minute
+const (
+	// patience is how long a call may take, and all that a node's names need: it is out meanwhile.
+	patience = time.Minute
+	// turn is how long a zone is worked on before a node that waits for it has its turn: providers take few calls a
+	// second, and a zone may need many.
+	turn = 10 * time.Second
+)
 
 // Zone is a zone at a DNS provider. Errors of what is in the way are fleet.ErrConflict.
 type Zone interface {
@@ -96,11 +101,25 @@ func (n *Names) Read(ctx context.Context) error {
 }
 
 // Settle reads all zones and makes the changes that are due, side by side; one that fails holds up neither those of
-// other names nor other zones. The views are what is there afterwards.
+// other names nor other zones. It takes as long as it takes; nodes that leave or come back aren't held up by it. The
+// views are what is there afterwards.
 func (n *Names) Settle(ctx context.Context) error {
 	return n.each(ctx, func(ctx context.Context, i int) error {
-		return n.settle(ctx, n.zones[i], func(names.Change) bool { return true })
+		j := job{some: func(names.Change) bool { return true }, broken: map[string]bool{}, turn: turn}
+		for {
+			if more, err := n.settle(ctx, n.zones[i], &j); !more || err != nil {
+				return errors.Join(append(j.failed, err)...)
+			}
+		}
 	})
+}
+
+// job is some of the changes that are due in a zone.
+type job struct {
+	some   func(names.Change) bool
+	turn   time.Duration   // after which others have theirs; 0: it is done in one
+	broken map[string]bool // names of which a change failed: the next one counts on it
+	failed []error
 }
 
 // Withdraw takes a node out of its external names; Wanted has it out already. It returns once no zone says otherwise,
@@ -138,6 +157,8 @@ func (n *Names) Restore(ctx context.Context, node fleet.NodeID) error {
 // ofNode settles the names of a node where it has any, and has what is there then confirmed. What failed elsewhere
 // under the same names is for the next pass.
 func (n *Names) ofNode(ctx context.Context, node fleet.NodeID, confirm func(i int, z *zone, wanted []names.Name) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	return n.each(ctx, func(ctx context.Context, i int) error {
 		z := n.zones[i]
 		wanted := n.options.Wanted(z.Name)
@@ -145,7 +166,9 @@ func (n *Names) ofNode(ctx context.Context, node fleet.NodeID, confirm func(i in
 		if !slices.ContainsFunc(wanted, func(w names.Name) bool { return leads(w, node) }) {
 			return nil
 		}
-		if err := n.settle(ctx, z, mine); err != nil {
+		j := job{some: mine, broken: map[string]bool{}}
+		_, err := n.settle(ctx, z, &j)
+		if err := errors.Join(append(j.failed, err)...); err != nil {
 			return err
 		}
 		return confirm(i, z, n.options.Wanted(z.Name))
@@ -167,43 +190,48 @@ func of(wanted []names.Name, node fleet.NodeID) func(names.Change) bool {
 	return func(c names.Change) bool { return mine[c.Record.Name] }
 }
 
-// settle reads a zone, makes some of the changes that are due, and reads it again where it made any.
-func (n *Names) settle(ctx context.Context, z *zone, some func(names.Change) bool) error {
+// settle reads a zone, makes the changes of a job that are due, and reads it again where it made any. It says whether
+// its turn was over before all were made; an error means that the zone couldn't be read.
+func (n *Names) settle(ctx context.Context, z *zone, j *job) (more bool, err error) {
 	select {
 	case z.working <- struct{}{}:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return false, context.Cause(ctx)
 	}
 	defer func() { <-z.working }()
 	if err := z.read(ctx); err != nil {
-		return err
+		return false, err
 	}
 	r := names.Compute(z.as(n.options.Fleet), n.options.Wanted(z.Name))
 	if n.options.Only != "" {
 		r = names.Only(r, n.options.Fleet, n.options.Only)
 	}
-	changes := slices.DeleteFunc(slices.Clone(r.Changes), func(c names.Change) bool { return !some(c) })
-	if len(changes) == 0 {
-		return nil
-	}
-	var failed []error
-	broken := map[string]bool{} // names of which a change failed: the next one counts on it
-	for _, c := range changes {
-		if broken[c.Record.Name] {
+	begun, made := time.Now(), false
+	for _, c := range r.Changes {
+		if !j.some(c) || j.broken[c.Record.Name] {
 			continue
 		}
+		if made && j.turn > 0 && time.Since(begun) >= j.turn {
+			return true, nil
+		}
+		made = true
 		if err := n.change(ctx, z, c); err != nil {
-			failed = append(failed, err)
-			broken[c.Record.Name] = true
+			j.failed = append(j.failed, err)
+			j.broken[c.Record.Name] = true
 		}
 	}
-	return errors.Join(append(failed, z.read(ctx))...)
+	if made {
+		return false, z.read(ctx)
+	}
+	return false, nil
 }
 
 func (n *Names) change(ctx context.Context, z *zone, c names.Change) error {
 	if err := n.options.May(); err != nil {
 		return fmt.Errorf("%s %s: %w", c.Operation, c.Record, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	switch c.Operation {
 	case names.Create:
 		return z.Provider.Records.Create(ctx, c.Record)
@@ -216,8 +244,6 @@ func (n *Names) change(ctx context.Context, z *zone, c names.Change) error {
 
 // each works on all zones side by side, and takes what went wrong together in their order.
 func (n *Names) each(ctx context.Context, work func(ctx context.Context, i int) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	errs := make([]error, len(n.zones))
 	var wg sync.WaitGroup
 	for i := range n.zones {
@@ -228,6 +254,8 @@ func (n *Names) each(ctx context.Context, work func(ctx context.Context, i int) 
 }
 
 func (z *zone) read(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	records, err := z.Provider.Records.Records(ctx)
 	z.mu.Lock()
 	defer z.mu.Unlock()

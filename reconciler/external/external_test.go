@@ -12,7 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -355,38 +354,6 @@ func TestWhatWasDecidedIsDoneBeforeAnythingElseIs(t *testing.T) {
 		require.NoError(t, n.Settle(t.Context()))
 		require.NoError(t, <-done)
 		require.Equal(t, []string{"corp.example 203.0.113.1"}, s.said(t))
-	})
-}
-
-// hanging is a zone that never answers.
-type hanging struct{ *memory.Zone }
-
-func (hanging) Records(ctx context.Context) ([]fleet.DNSRecord, error) {
-	<-ctx.Done()
-	return nil, ctx.Err()
-}
-
-func TestAZoneThatHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t, "")
-		n := external.New(external.Options{
-			Fleet: "production", Wanted: s.wanted, May: func() error { return nil },
-			Providers: []external.Provider{{Name: "public", Zone: "example.com", Records: hanging{s.public}}, {Name: "corp", Zone: "corp.example", Records: s.corp}},
-		})
-		began := time.Now()
-		go func() {
-			time.Sleep(time.Second)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			_, err := n.Withdraw(ctx, node(3)) // who waits for the zone waits no longer than wanted
-			assert.ErrorIs(t, err, context.DeadlineExceeded)
-			assert.Equal(t, 2*time.Second, time.Since(began))
-		}()
-		require.ErrorIs(t, n.Settle(t.Context()), context.DeadlineExceeded)
-		require.Equal(t, time.Minute, time.Since(began))
-		require.Error(t, n.Views()[0].Problem)
-		require.NotEmpty(t, n.Views()[1].Records)
-		require.Equal(t, began, n.Views()[1].At, "the other one was done at once")
 	})
 }
 
