@@ -38,6 +38,7 @@ type Controller struct {
 	chores    map[string]time.Time  // host operations at hand (atHand) or not to be tried before
 	done      map[string]int        // those that ended well, by the number of the newest input then
 	plan      plan.Plan             // the newest
+	drifting  *drifting             // nil: nobody follows it
 	planned   int                   // the number of the input that it was computed from
 	inputs    int                   // gathered so far
 	ended     map[fleet.LayerID]int // how many inputs were gathered when a layer's last operation ended

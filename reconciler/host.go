@@ -33,6 +33,7 @@ type host struct {
 	// acknowledged is what the keeper has acknowledged since the answer in state was asked for, by key.
 	acknowledged map[string]acknowledged
 	leased       bool
+	taken        bool   // the lease was ours at least once
 	muted        string // why the keeper could not be brought to answer, as it was said; empty: it answers
 	// regaining is closed when the last attempt to bring the host back has ended; nil: there was none.
 	regaining chan struct{}

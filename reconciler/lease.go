@@ -49,7 +49,7 @@ func (c *Controller) lease(ctx context.Context, h *host) error {
 		return fmt.Errorf("the lease of %s: %w", h.name, err)
 	}
 	h.mu.Lock()
-	h.leased = true
+	h.leased, h.taken = true, true
 	h.mu.Unlock()
 	return nil
 }

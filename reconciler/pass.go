@@ -369,7 +369,9 @@ func (c *Controller) compute(ctx context.Context) plan.Plan {
 // computeNumbered is compute, with the number of the input that the plan is from.
 func (c *Controller) computeNumbered(ctx context.Context) (plan.Plan, int) {
 	unread := c.unread() // before anything is gathered: what has been read since may not be in it
+	busy := c.nodesAtHand()
 	number, in := c.input()
+	c.noteDrift(number, in, busy)
 	in.Images = c.resolve(ctx, plan.Unresolved(in))
 	p := plan.Compute(in)
 	for unread == "" && !c.keepWeighed(&in, p.Weighed) {

@@ -64,6 +64,7 @@ func (c *Controller) bringBack(ctx context.Context, h *host) <-chan struct{} {
 		if !h.snapshot().Reachable {
 			return
 		}
+		c.kick() // what is about to be brought back is told of as it is
 		var held *HeldError
 		switch err := c.ownHost(ctx, h); {
 		case ctx.Err() != nil:

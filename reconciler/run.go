@@ -115,6 +115,7 @@ func (r *running) loop(ctx context.Context) error {
 	r.leading.Store(true)
 	defer r.letGo(ctx)
 	defer end()
+	r.followDrift()
 	r.openGone(ctx)
 	r.startWorkers(ctx, r.stop)
 	r.regain(beside)
@@ -150,6 +151,13 @@ func (r *running) loop(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// followDrift has all drift noted from now on.
+func (r *running) followDrift() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.drifting = &drifting{}
 }
 
 // wholePass has everything read anew, and cleared away what nobody needs.

@@ -29,9 +29,10 @@ const (
 type Options struct {
 	// Ready says whether the controller does its work; if not, why.
 	Ready func() (ready bool, why string)
-	// Status and Plan return what is shown, as values that encode to JSON.
+	// Status, Plan and Drift return what is shown, as values that encode to JSON.
 	Status func() any
 	Plan   func() any
+	Drift  func() any
 	// Metrics answers Prometheus; nil: there are none.
 	Metrics http.Handler
 	Log     *slog.Logger
@@ -92,6 +93,7 @@ func (o Options) handler() http.Handler {
 	})
 	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { o.json(w, o.Status()) })
 	mux.HandleFunc("GET /api/v1/plan", func(w http.ResponseWriter, _ *http.Request) { o.json(w, o.Plan()) })
+	mux.HandleFunc("GET /api/v1/drift", func(w http.ResponseWriter, _ *http.Request) { o.json(w, o.Drift()) })
 	if o.Metrics != nil {
 		mux.Handle("GET /metrics", o.Metrics)
 	}

@@ -20,6 +20,7 @@ func options(ready bool, why string) Options {
 		Ready:  func() (bool, string) { return ready, why },
 		Status: func() any { return map[string]any{"fleet": "production"} },
 		Plan:   func() any { return map[string]any{"hasChanges": true} },
+		Drift:  func() any { return map[string]any{"drift": []any{}} },
 	}
 }
 
@@ -35,6 +36,7 @@ func TestAnswers(t *testing.T) {
 		{"not ready says why", "GET", "/readyz", options(false, "ann@box holds the lease"), 503, "not ready: ann@box holds the lease\n"},
 		{"status", "GET", "/api/v1/status", options(true, ""), 200, `{"fleet":"production"}` + "\n"},
 		{"plan", "GET", "/api/v1/plan", options(true, ""), 200, `{"hasChanges":true}` + "\n"},
+		{"drift", "GET", "/api/v1/drift", options(true, ""), 200, `{"drift":[]}` + "\n"},
 		{"nothing is changed", "POST", "/api/v1/plan", options(true, ""), 405, "Method Not Allowed\n"},
 		{"nothing else", "GET", "/api/v1/secrets", options(true, ""), 404, "404 page not found\n"},
 		{"can't be encoded", "GET", "/api/v1/plan", Options{Plan: func() any { return func() {} }}, 500,

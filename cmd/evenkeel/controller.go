@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/evenkeel/evenkeel/reconciler"
+	"github.com/evenkeel/evenkeel/reconciler/drift"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
 )
 
@@ -13,7 +14,9 @@ type controller interface {
 	Apply(ctx context.Context, stop <-chan struct{}) (reconciler.Result, error)
 	Run(ctx context.Context, stop <-chan struct{}) error
 	Status(ctx context.Context) (reconciler.Status, error)
+	Drift(ctx context.Context) (drift.Report, error)
 	Current() reconciler.Status
+	CurrentDrift() drift.Report
 	CurrentPlan() plan.Plan
 	// Ready says why a run has not taken up its work yet; empty: it has.
 	Ready() string

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/evenkeel/evenkeel/reconciler"
+	"github.com/evenkeel/evenkeel/reconciler/drift"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
 	"github.com/evenkeel/evenkeel/reconciler/rollout"
 )
@@ -23,6 +24,7 @@ import (
 // canned is a controller that does what a test tells it to.
 type canned struct {
 	plan   plan.Plan
+	drift  drift.Report
 	result reconciler.Result
 	err    error
 	apply  func(ctx context.Context, stop <-chan struct{}) (reconciler.Result, error)
@@ -45,9 +47,11 @@ func (c *canned) Run(ctx context.Context, stop <-chan struct{}) error { return c
 func (c *canned) Status(context.Context) (reconciler.Status, error) {
 	return reconciler.Status{Fleet: "production"}, c.err
 }
-func (c *canned) Current() reconciler.Status { return reconciler.Status{Fleet: "production"} }
-func (c *canned) CurrentPlan() plan.Plan     { return c.plan }
-func (c *canned) Ready() string              { return c.ready }
+func (c *canned) Current() reconciler.Status                  { return reconciler.Status{Fleet: "production"} }
+func (c *canned) CurrentPlan() plan.Plan                      { return c.plan }
+func (c *canned) Drift(context.Context) (drift.Report, error) { return c.drift, c.err }
+func (c *canned) CurrentDrift() drift.Report                  { return c.drift }
+func (c *canned) Ready() string                               { return c.ready }
 func (c *canned) Leading() (acts bool, hosts map[string]bool) {
 	return c.ready == "", map[string]bool{"hn1": true}
 }
@@ -56,6 +60,10 @@ func (c *canned) Uninstall(_ context.Context, volumes bool) (reconciler.Uninstal
 	return c.removed, c.err
 }
 func (c *canned) Close() error { c.closed = true; return nil }
+
+func drifted() drift.Report {
+	return drift.Report{Drift: []drift.Finding{{Host: "hn1", What: drift.Node, Node: "shop/web/3", Field: "state", Wanted: "running", Found: "paused"}}}
+}
 
 // safeBuffer is written to and read from different goroutines.
 type safeBuffer struct {
@@ -114,6 +122,12 @@ func TestExitStatus(t *testing.T) {
 		{"plan with changes, asked to tell", []string{"plan", "--exit-code", "-o", "json"}, canned{plan: changes()}, 2, `"hasChanges": true`, ""},
 		{"plan as markdown", []string{"plan", "-o", "markdown"}, canned{plan: changes()}, 0, "### evenkeel plan", ""},
 		{"plan that failed", []string{"plan"}, canned{err: failed}, 1, "", "evenkeel: creating node 3 of shop/web on hn1: no answer in time"},
+		{"no drift", []string{"drift", "--exit-code"}, canned{}, 0, "no drift", ""},
+		{"drift", []string{"drift"}, canned{drift: drifted()}, 0, "shop/web/3", ""},
+		{"drift, asked to tell", []string{"drift", "--exit-code", "-o", "json"}, canned{drift: drifted()}, 2, `"found": "paused"`, ""},
+		{"drift as markdown", []string{"drift", "-o", "markdown"}, canned{drift: drifted()}, 0, "### evenkeel drift", ""},
+		{"drift that isn't known", []string{"drift", "--exit-code"}, canned{drift: drift.Report{Unknown: []string{"host hn2"}}}, 1, "unknown: host hn2", "1 thing could not be read"},
+		{"drift that failed", []string{"drift"}, canned{err: failed}, 1, "", "no answer in time"},
 		{"converged", []string{"apply"}, canned{result: reconciler.Result{Converged: true}}, 0, "everything matches", ""},
 		{"not converged", []string{"apply"}, canned{result: reconciler.Result{}}, 1, "Not converged", ""},
 		{"apply that failed", []string{"apply"}, canned{err: failed}, 1, "", "no answer in time"},

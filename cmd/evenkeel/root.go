@@ -63,7 +63,7 @@ Every flag can also be given as an environment variable: --repo as EVENKEEL_REPO
 	cmd.SetFlagErrorFunc(flagError)
 	p.global.AddFlags(cmd.PersistentFlags())
 	cmd.AddCommand(
-		newValidateCommand(p), newPlanCommand(p), newApplyCommand(p), newRunCommand(p), newStatusCommand(p), newHostsCommand(p),
+		newValidateCommand(p), newPlanCommand(p), newApplyCommand(p), newRunCommand(p), newDriftCommand(p), newStatusCommand(p), newHostsCommand(p),
 		newHistoryCommand(p), newSchemaCommand(p), newUninstallCommand(p), newVersionCommand(p),
 		newDemoCommand(p), newDemoNodeCommand(p), newDemoClientCommand(p), newKeeperCommand(p),
 	)

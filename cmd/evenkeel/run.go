@@ -40,7 +40,7 @@ func newRunCommand(p *program) *cobra.Command {
 revision, again and again. An invalid revision changes nothing and is reported until
 it is mended. While another controller holds the fleet's lease it waits, and says for whom.
 
-It serves /healthz, /readyz, /metrics, /api/v1/status and /api/v1/plan on --listen.
+It serves /healthz, /readyz, /metrics, /api/v1/status, /api/v1/plan and /api/v1/drift on --listen.
 
 SIGTERM and Ctrl-C let the node at hand be finished; a second one stops at once.`,
 		Args: cobra.NoArgs,
@@ -102,6 +102,7 @@ func serveAndRun(ctx context.Context, c controller, serve serving, asked *stoppi
 			Ready:   func() (bool, string) { why := c.Ready(); return why == "", why },
 			Status:  func() any { return render.StatusValue(c.Current()) },
 			Plan:    func() any { return render.PlanValue(c.CurrentPlan()) },
+			Drift:   func() any { return c.CurrentDrift() },
 			Metrics: serve.metrics,
 			Log:     slog.New(slog.NewTextHandler(sayer{show}, nil)),
 		})

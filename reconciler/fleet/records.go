@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/evenkeel/evenkeel/spec"
 )
 
 // CurrentRecord says which generation of a node was last found healthy. Key: current/<env>/<layer>/<n>.
@@ -30,9 +32,16 @@ type PauseRecord struct {
 	Time  time.Time `json:"time"`
 }
 
-// AppliedRecord is the spec.Layer.LayerHash that a layer was last brought to. Key: applied/<env>/<layer>.
+// AppliedRecord is what a layer was last brought to. Key: applied/<env>/<layer>.
 type AppliedRecord struct {
-	Hash string `json:"hash"`
+	Hash string `json:"hash"` // spec.Layer.LayerHash
+	// Limits are those that the hash doesn't tell: what is written in cloudlets follows from the Fleet.
+	Limits string `json:"limits"`
+}
+
+// AppliedOf is the record of a layer that was brought to its spec.
+func AppliedOf(l *spec.Layer) AppliedRecord {
+	return AppliedRecord{Hash: l.LayerHash, Limits: fmt.Sprintf("%d %d %d %d", l.Limit.Memory, l.Limit.CPU, l.Reservation.Memory, l.Reservation.CPU)}
 }
 
 const appliedPrefix = "applied/"
@@ -43,7 +52,7 @@ func AppliedKey(l LayerID) string { return appliedPrefix + l.Environment + "/" +
 // Applied is an AppliedRecord with its layer.
 type Applied struct {
 	Layer LayerID
-	Hash  string
+	AppliedRecord
 }
 
 // Applied are the specs that layers with nodes on the keeper's host were last brought to, sorted by layer.
@@ -53,8 +62,25 @@ func (k *KeeperState) Applied() []Applied {
 		environment, layer, ok := strings.Cut(strings.TrimPrefix(r.Key, appliedPrefix), "/")
 		var a AppliedRecord
 		if ok && json.Unmarshal(r.Value, &a) == nil {
-			all = append(all, Applied{LayerID{environment, layer}, a.Hash})
+			all = append(all, Applied{LayerID{environment, layer}, a})
 		}
+	}
+	return all
+}
+
+// Paused are the nodes whose failure paused their layers, as far as the keeper knows, by the layer's hash.
+func (k *KeeperState) Paused() map[NodeID]string {
+	var all map[NodeID]string
+	for _, r := range k.withPrefix(PausePrefix) {
+		environment, layer, ok := strings.Cut(strings.TrimPrefix(r.Key, PausePrefix), "/")
+		var p PauseRecord
+		if !ok || json.Unmarshal(r.Value, &p) != nil {
+			continue
+		}
+		if all == nil {
+			all = map[NodeID]string{}
+		}
+		all[NodeID{environment, layer, p.Node}] = p.Hash
 	}
 	return all
 }

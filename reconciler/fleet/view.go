@@ -101,23 +101,31 @@ func Nodes(o Observed) []Node {
 func Recorded(o Observed) map[NodeID]int {
 	recorded := map[NodeID]int{}
 	for h := range o.Hosts {
-		k := o.Hosts[h].Keeper
-		if k == nil {
-			continue
-		}
-		for i := range k.Records {
-			var r CurrentRecord
-			if id, ok := currentNode(k.Records[i].Key); ok && json.Unmarshal(k.Records[i].Value, &r) == nil {
-				recorded[id] = max(recorded[id], r.Generation)
-			}
+		for id, generation := range o.Hosts[h].Keeper.Current() {
+			recorded[id] = max(recorded[id], generation)
 		}
 	}
 	return recorded
 }
 
+// Current is the highest generation of each node that the keeper recorded as healthy.
+func (k *KeeperState) Current() map[NodeID]int {
+	records := k.withPrefix(currentPrefix)
+	current := make(map[NodeID]int, len(records))
+	for i := range records {
+		var r CurrentRecord
+		if id, ok := currentNode(records[i].Key); ok && json.Unmarshal(records[i].Value, &r) == nil {
+			current[id] = r.Generation
+		}
+	}
+	return current
+}
+
+const currentPrefix = "current/"
+
 // currentNode reads the node out of the key of a CurrentRecord.
 func currentNode(key string) (NodeID, bool) {
-	rest, ok := strings.CutPrefix(key, "current/")
+	rest, ok := strings.CutPrefix(key, currentPrefix)
 	if !ok {
 		return NodeID{}, false
 	}

@@ -11,25 +11,33 @@ import (
 const nanosPerMilli = 1_000_000
 
 // limits are what the engine on a host is to hold the layer's nodes to. More CPU than the host has is
-// clamped, since the engine refuses it, with a warning where one is asked for.
+// clamped, with a warning where one is asked for.
 func (w *world) limits(l *layer, host string, warn bool) fleet.Limits {
-	want := fleet.Limits{
-		Memory:            l.spec.Limit.Memory,
-		MemoryReservation: l.spec.Reservation.Memory,
-		NanoCPUs:          int64(l.spec.Limit.CPU) * nanosPerMilli,
-		CPUShares:         shares(l.spec.Reservation.CPU),
-	}
 	h := w.byHost[host]
-	if !h.up() || h.state.Engine.CPUs <= 0 {
-		return want
+	var e fleet.Engine
+	if h.up() {
+		e = h.state.Engine
 	}
-	if all := int64(h.state.Engine.CPUs) * 1000 * nanosPerMilli; want.NanoCPUs > all {
-		want.NanoCPUs = all
-		if warn {
-			w.warn(fmt.Sprintf("%s may use %s CPU, and %s has %d: its nodes there are limited to that", l.id, l.spec.Limit.CPU, host, h.state.Engine.CPUs))
-		}
+	want := WantedLimits(l.spec, e)
+	if warn && want.NanoCPUs < int64(l.spec.Limit.CPU)*nanosPerMilli {
+		w.warn(fmt.Sprintf("%s may use %s CPU, and %s has %d: its nodes there are limited to that", l.id, l.spec.Limit.CPU, host, e.CPUs))
 	}
 	return want
+}
+
+// WantedLimits are what an engine is to hold a layer's nodes to: no more CPU than it has, since it refuses that.
+func WantedLimits(l *spec.Layer, e fleet.Engine) fleet.Limits {
+	return fleet.Limits{
+		Memory:            l.Limit.Memory,
+		MemoryReservation: l.Reservation.Memory,
+		NanoCPUs:          int64(l.Limit.CPU) * nanosPerMilli,
+		CPUShares:         shares(l.Reservation.CPU),
+	}.Within(e)
+}
+
+// LimitChanges are the limits that differ, those that an update can't lift first.
+func LimitChanges(have, want fleet.Limits) []Cause {
+	return append(lifted(have, want), resized(have, want)...)
 }
 
 // shares turns a reserved CPU into the engine's relative weight: 1024 for a core, and never less than 2,

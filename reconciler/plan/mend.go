@@ -106,7 +106,7 @@ func (w *world) readApplied() {
 			continue
 		}
 		for _, a := range h.state.Keeper.Applied() {
-			if l := w.byLayer[a.Layer]; l != nil && l.spec != nil && l.spec.LayerHash == a.Hash {
+			if l := w.byLayer[a.Layer]; l != nil && l.spec != nil && fleet.AppliedOf(l.spec) == a.AppliedRecord {
 				w.applied[a.Layer] = true
 				continue
 			}

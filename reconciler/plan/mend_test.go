@@ -100,24 +100,24 @@ func TestWhatIsNotToBePutBack(t *testing.T) {
 }
 
 // applied is what the keeper of a host knows of the layer's last spec.
-func (m *model) applied(host string) string {
+func (m *model) applied(host string) fleet.AppliedRecord {
 	r, _ := m.hosts[host].records[fleet.AppliedKey(fleet.LayerID{Environment: "shop", Layer: "web"})].(fleet.AppliedRecord)
-	return r.Hash
+	return r
 }
 
 func TestWhatWasCarriedOutIsNoted(t *testing.T) {
 	m := newModel("hn1")
 	first, second := onHosts(one, web(1)), onHosts(one, web(1, func(l *spec.Layer) { l.Limit.Memory = 512 * mi }))
-	second.Environments[0].Layers[0].LayerHash += " larger"
+	// The hash is the same: it is the Fleet's cloudlet that has grown.
 	m.settle(first)
-	require.Equal(t, first.Environments[0].Layers[0].LayerHash, m.applied("hn1"))
+	require.Equal(t, fleet.AppliedOf(&first.Environments[0].Layers[0]), m.applied("hn1"))
 
 	for _, r := range plan.Compute(input(second, m.observe())).Records {
 		m.record(r)
 	}
 	require.Empty(t, m.applied("hn1"), "forgotten as soon as it isn't what is wanted, else going back would look like drift")
 	m.settle(second)
-	require.Equal(t, second.Environments[0].Layers[0].LayerHash, m.applied("hn1"))
+	require.Equal(t, fleet.AppliedOf(&second.Environments[0].Layers[0]), m.applied("hn1"))
 	m.settle(onHosts(one, testLayer("db", 1)))
 	require.Empty(t, m.applied("hn1"), "a layer that is gone was never carried out")
 }

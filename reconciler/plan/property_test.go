@@ -73,7 +73,7 @@ func (m *model) harm(t *rapid.T) {
 	if h.down {
 		return
 	}
-	switch rapid.IntRange(0, 9).Draw(t, "harm") {
+	switch rapid.IntRange(0, 10).Draw(t, "harm") {
 	case 0:
 		for i := range h.state.Instances {
 			h.state.Instances[i].State = fleet.StateExited
@@ -108,6 +108,10 @@ func (m *model) harm(t *rapid.T) {
 			h.state.Instances[i].State = rapid.SampledFrom([]fleet.State{fleet.StateRunning, fleet.StateExited}).Draw(t, "state")
 		}
 	case 8:
+		for i := range h.state.Instances {
+			h.state.Instances[i].Limits.Memory += 64 * mi
+		}
+	case 9:
 		if len(h.state.Keepers) > 0 {
 			delete(h.state.Keepers[0].Networks, fleet.UplinkName(m.name))
 		}

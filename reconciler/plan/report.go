@@ -86,16 +86,16 @@ func (w *world) noteCarriedOut(l *layer) {
 	if l.spec == nil || len(l.out.Operations)+len(l.out.Waiting) > 0 {
 		return
 	}
-	noted := map[string]bool{}
+	is, noted := fleet.AppliedOf(l.spec), map[string]bool{}
 	for _, n := range l.nodes {
 		for _, h := range w.hostsOf(n) {
 			var r fleet.AppliedRecord
-			if noted[h.name] || h.state.Keeper.Record(fleet.AppliedKey(l.id), &r) && r.Hash == l.spec.LayerHash {
+			if noted[h.name] || h.state.Keeper.Record(fleet.AppliedKey(l.id), &r) && r == is {
 				continue
 			}
 			noted[h.name] = true
 			w.plan.Records = append(w.plan.Records, RecordWrite{
-				Host: h.name, Key: fleet.AppliedKey(l.id), Value: fleet.AppliedRecord{Hash: l.spec.LayerHash},
+				Host: h.name, Key: fleet.AppliedKey(l.id), Value: is,
 			})
 		}
 	}

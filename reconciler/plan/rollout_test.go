@@ -141,7 +141,7 @@ func TestAFirstContainerThatWasNeverHealthy(t *testing.T) {
 		p := plan.Compute(input(s, o))
 		require.Empty(t, p.Layers)
 		require.Equal(t, []plan.RecordWrite{
-			{Host: "hn1", Key: "applied/shop/web", Value: fleet.AppliedRecord{Hash: s.Environments[0].Layers[0].LayerHash}},
+			{Host: "hn1", Key: "applied/shop/web", Value: fleet.AppliedOf(&s.Environments[0].Layers[0])},
 			{Host: "hn1", Key: "current/shop/web/1", Value: fleet.CurrentRecord{Generation: 1}},
 			{Host: "hn1", Key: "restart/shop/web/1", Value: fleet.RestartRecord{}},
 		}, p.Records)

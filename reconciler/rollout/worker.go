@@ -152,6 +152,17 @@ func (w *Worker) Idle() bool {
 	return len(w.busy) == 0 && !w.pacing
 }
 
+// AtHand are the nodes that are being worked on.
+func (w *Worker) AtHand() []fleet.NodeID {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	nodes := make([]fleet.NodeID, 0, len(w.busy))
+	for n := range w.busy {
+		nodes = append(nodes, fleet.NodeID{Environment: w.layer.Environment, Layer: w.layer.Layer, Node: n})
+	}
+	return nodes
+}
+
 // Busy says whether a node is at hand.
 func (w *Worker) Busy(node int) bool {
 	w.mu.Lock()

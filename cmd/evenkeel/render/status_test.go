@@ -7,6 +7,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/drivers/journal"
 	"github.com/evenkeel/evenkeel/reconciler"
+	"github.com/evenkeel/evenkeel/reconciler/drift"
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/spec"
 )
@@ -39,6 +40,20 @@ func aStatus() reconciler.Status {
 	}
 }
 
+func aDrift() drift.Report {
+	since := noon.Add(-90 * time.Second)
+	return drift.Report{
+		Revision: "8f3c2a1b9d0e4f5a", Time: noon, SelfHeal: true,
+		Drift: []drift.Finding{
+			{What: drift.Node, Node: "shop/web/2", Field: "state", Wanted: "running", Found: "missing", Remedy: "evenkeel makes it anew"},
+			{Host: "hn1", What: drift.Container, Name: "copy|of`web", Field: "container", Found: "running", Since: &since, Remedy: "it is left alone"},
+			{Host: "hn1", What: drift.Node, Node: "shop/web/1", Name: "mine", Field: "name", Wanted: "production_shop_web_1_g7", Found: "mine", Remedy: "evenkeel names it back"},
+			{Host: "hn1", What: drift.Volume, Node: "shop/db/1", Name: "production_shop_db_1_data", Field: "volume", Wanted: "there", Found: "missing", Remedy: "bring back a backup"},
+		},
+		Unknown: []string{"host hn2 is out of reach: no answer in time"},
+	}
+}
+
 func someHistory() []journal.Event {
 	return []journal.Event{
 		{Time: noon, Revision: "8f3c2a1b9d0e4f5a", Environment: "shop", Layer: "web", Node: 3, Host: "hn1", Operation: "redeploy", Phase: "done",
@@ -56,6 +71,10 @@ func TestReports(t *testing.T) {
 		{"status.txt", func(b *bytes.Buffer) error { return StatusText(b, aStatus(), Style{}) }},
 		{"status.md", func(b *bytes.Buffer) error { return StatusMarkdown(b, aStatus()) }},
 		{"status.json", func(b *bytes.Buffer) error { return JSON(b, StatusValue(aStatus())) }},
+		{"drift.txt", func(b *bytes.Buffer) error { return DriftText(b, aDrift(), Style{}) }},
+		{"drift.md", func(b *bytes.Buffer) error { return DriftMarkdown(b, aDrift()) }},
+		{"drift.json", func(b *bytes.Buffer) error { return JSON(b, aDrift()) }},
+		{"drift.none.txt", func(b *bytes.Buffer) error { return DriftText(b, drift.Report{Revision: "8f3c2a1b9d0e4f5a"}, Style{}) }},
 		{"hosts.txt", func(b *bytes.Buffer) error { return HostsText(b, aStatus().Hosts, Style{}) }},
 		{"hosts.md", func(b *bytes.Buffer) error { return HostsMarkdown(b, aStatus().Hosts) }},
 		{"history.txt", func(b *bytes.Buffer) error { return HistoryText(b, someHistory(), Style{}) }},
