@@ -30,6 +30,7 @@ type Controller struct {
 	waiting  string        // who holds the lease, while it isn't us
 	hosts    map[string]*host
 	out      map[fleet.NodeID]string // nodes that are kept out of their layer's names, and why
+	outages  map[fleet.LayerID]bool  // layers that were said to have no healthy node
 	images   map[string]*lookup      // by what is written
 	workers  map[fleet.LayerID]*rollout.Worker
 	// newWorker makes a worker; nil: none may be begun.
@@ -81,7 +82,8 @@ func New(o Options) *Controller {
 	}
 	return &Controller{
 		opts: o, slots: rollout.NewSlots(),
-		hosts: map[string]*host{}, ended: map[fleet.LayerID]int{}, out: map[fleet.NodeID]string{}, images: map[string]*lookup{},
+		outages: map[fleet.LayerID]bool{},
+		hosts:   map[string]*host{}, ended: map[fleet.LayerID]int{}, out: map[fleet.NodeID]string{}, images: map[string]*lookup{},
 		workers: map[fleet.LayerID]*rollout.Worker{}, chores: map[string]time.Time{},
 		kicks: make(chan struct{}, 1),
 	}

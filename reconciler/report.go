@@ -69,6 +69,7 @@ func (c *Controller) Current() Status {
 	}
 	s.Environments = c.environmentStatuses(observed, nodes)
 	s.Problems = append(append(s.Problems, c.plan.Refused...), hostProblems(s.Hosts)...)
+	s.Problems = append(s.Problems, c.outageProblems(observed, nodes)...)
 	s.Converged = c.converged(&s)
 	return s
 }

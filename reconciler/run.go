@@ -134,6 +134,7 @@ func (r *running) loop(ctx context.Context) error {
 			r.opts.Passed(p, time.Since(begun))
 		}
 		r.carryOut(ctx, p, number)
+		r.tellOutages()
 		r.settled()
 		select {
 		case <-r.kicks:
