@@ -52,7 +52,7 @@ func (w *Worker) busyNodes() map[int]bool {
 
 func (w *Worker) report(l plan.Layer, op plan.Operation, p Progress) {
 	w.mu.Lock()
-	p.Done, p.Total = w.done, w.total
+	p.Done, p.Total = w.count.of()
 	w.mu.Unlock()
 	w.send(l, op, p)
 }
@@ -70,10 +70,11 @@ func (w *Worker) send(l plan.Layer, op plan.Operation, p Progress) {
 
 func (w *Worker) succeed(l plan.Layer, op plan.Operation, begun time.Time) {
 	w.mu.Lock()
-	w.done++
+	w.count.finish(op.Node)
 	delete(w.failures, key(op))
 	w.failed = slices.DeleteFunc(w.failed, func(p Progress) bool { return p.Node == op.Node && p.Operation == op.Kind }) // made good
-	p := Progress{Phase: PhaseDone, Took: plan.Duration(time.Since(begun)), Done: w.done, Total: w.total}
+	p := Progress{Phase: PhaseDone, Took: plan.Duration(time.Since(begun))}
+	p.Done, p.Total = w.count.of()
 	w.mu.Unlock()
 	w.send(l, op, p)
 }
@@ -83,8 +84,9 @@ func (w *Worker) fail(l plan.Layer, op plan.Operation, phase Phase, err error, m
 	w.mu.Lock()
 	p := Progress{
 		Time: time.Now(), Environment: l.Environment, Layer: l.Layer, Node: op.Node, Host: op.Host, Operation: op.Kind,
-		Phase: phase, Error: err.Error(), Message: message, Done: w.done, Total: w.total,
+		Phase: phase, Error: err.Error(), Message: message,
 	}
+	p.Done, p.Total = w.count.of()
 	if !errors.Is(err, ErrOvertaken) {
 		w.failed = append(w.failed, p)
 	}

@@ -47,7 +47,7 @@ type Progress struct {
 	Wait plan.Duration `json:"wait,omitempty"`
 	// Took is how long the operation took, once it has ended.
 	Took plan.Duration `json:"took,omitempty"`
-	// Done and Total count the layer's operations of this rollout.
+	// Done and Total count the layer's nodes of this rollout.
 	Done  int `json:"done"`
 	Total int `json:"total"`
 }

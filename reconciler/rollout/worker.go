@@ -28,8 +28,7 @@ type Worker struct {
 	pacing   bool
 	held     held      // until when nothing is paced
 	next     time.Time // when the delay after the last node is over
-	total    int
-	done     int
+	count    count
 	failed   []Progress
 }
 
@@ -81,6 +80,7 @@ func (w *Worker) Offer(l plan.Layer, ready func(plan.Operation) bool) {
 	if w.stopped() {
 		return
 	}
+	w.recount(layerHash(l))
 	var paced []plan.Operation
 	for _, op := range l.Operations {
 		switch {
@@ -92,10 +92,28 @@ func (w *Worker) Offer(l plan.Layer, ready func(plan.Operation) bool) {
 			paced = append(paced, op)
 		}
 	}
-	if len(paced) > 0 && !w.pacing && !w.heldBack(l) {
+	if len(paced) == 0 || w.heldBack(l) {
+		return
+	}
+	for _, op := range paced {
+		w.count.expect(op.Node)
+	}
+	if !w.pacing {
 		w.pacing = true
-		w.total += len(paced)
 		w.crew.Go(func() { w.pace(l, paced) })
+	}
+}
+
+// recount begins to count anew where a plan begins another rollout. w.mu is held.
+func (w *Worker) recount(hash string) {
+	if !w.idle() && w.count.hash == hash {
+		return
+	}
+	w.count = count{hash: hash}
+	for node, o := range w.busy {
+		if o.hash == hash { // it was taken from the newest plan before that was offered
+			w.count.add(node)
+		}
 	}
 }
 
@@ -104,7 +122,6 @@ func unpaced(op plan.Operation) bool { return op.Kind == plan.Create || op.Kind 
 
 func (w *Worker) begin(l plan.Layer, op plan.Operation) {
 	o := w.take(l, op)
-	w.total++
 	w.crew.Go(func() {
 		defer w.release(op.Node)
 		_ = w.carryOut(l, op, o) // its outcome is kept and reported
@@ -131,6 +148,7 @@ func layerHash(l plan.Layer) string {
 func (w *Worker) take(l plan.Layer, op plan.Operation) *overtaking {
 	o := &overtaking{hash: layerHash(l), c: make(chan struct{})}
 	w.busy[op.Node] = o
+	w.count.add(op.Node)
 	return o
 }
 
@@ -149,7 +167,7 @@ func (w *Worker) Wait() { <-w.crew.AtRest() }
 func (w *Worker) Idle() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.busy) == 0 && !w.pacing
+	return w.idle()
 }
 
 // AtHand are the nodes that are being worked on.
@@ -162,6 +180,8 @@ func (w *Worker) AtHand() []fleet.NodeID {
 	}
 	return nodes
 }
+
+func (w *Worker) idle() bool { return len(w.busy) == 0 && !w.pacing }
 
 // Busy says whether a node is at hand.
 func (w *Worker) Busy(node int) bool {

@@ -29,6 +29,7 @@ type model struct {
 	least     int // the fewest nodes that served at any time
 	most      int // the most nodes that were worked on at once
 	events    []string
+	counts    []string     // of each operation that ended
 	broken    map[int]bool // nodes that never get healthy in the wanted generation
 	paused    *fleet.PauseRecord
 	withdraw  error
@@ -86,6 +87,9 @@ func (m *model) note(p Progress) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.events = append(m.events, fmt.Sprintf("%d %s", p.Node, p.Phase))
+	if p.Phase.Ended() {
+		m.counts = append(m.counts, fmt.Sprintf("%s (%d/%d)", p.Phase, p.Done, p.Total))
+	}
 }
 
 // plan is what the planner would say of the model.
