@@ -2,7 +2,6 @@ package rollout
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -34,8 +33,10 @@ func (w *Worker) carryOut(l plan.Layer, op plan.Operation, o *overtaking) error 
 	switch {
 	case err == nil:
 		w.succeed(l, op, s.begun)
-	case errors.Is(err, ErrOvertaken), untouched(err) && !s.changed:
-		w.fail(l, op, PhaseGivenUp, err, "") // overtaken, it is gone on with as the newest revision says
+	case planned(err):
+		w.fail(l, op, PhaseOvertaken, err, "")
+	case untouched(err) && !s.changed:
+		w.fail(l, op, PhaseGivenUp, err, "")
 	default:
 		s.failed(err)
 	}

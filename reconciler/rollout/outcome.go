@@ -87,9 +87,7 @@ func (w *Worker) fail(l plan.Layer, op plan.Operation, phase Phase, err error, m
 		Phase: phase, Error: err.Error(), Message: message,
 	}
 	p.Done, p.Total = w.count.of()
-	if !errors.Is(err, ErrOvertaken) {
-		w.failed = append(w.failed, p)
-	}
+	w.keep(p)
 	if phase == PhaseFailed || !untouched(err) {
 		f := w.failures[key(op)]
 		if f == nil {
@@ -103,6 +101,19 @@ func (w *Worker) fail(l plan.Layer, op plan.Operation, phase Phase, err error, m
 	}
 	w.mu.Unlock()
 	w.send(l, op, p)
+}
+
+// keep keeps what became of a node, once however often it is tried: the last failure, or, where it never failed,
+// why it was given up. w.mu is held.
+func (w *Worker) keep(p Progress) {
+	before := slices.IndexFunc(w.failed, func(f Progress) bool { return f.Node == p.Node })
+	switch {
+	case p.Phase == PhaseOvertaken:
+	case before < 0:
+		w.failed = append(w.failed, p)
+	case p.Phase == PhaseFailed || w.failed[before].Phase != PhaseFailed:
+		w.failed[before] = p
+	}
 }
 
 // elsewhere: the cause is a host out of reach, a lost lease, a newer revision or another node that has not

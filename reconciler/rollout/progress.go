@@ -22,11 +22,15 @@ const (
 	PhaseDelay    Phase = "delay"    // after it, before the next node
 	PhaseDone     Phase = "done"
 	PhaseFailed   Phase = "failed"
-	PhaseGivenUp  Phase = "given up" // not touched: overtaken, interrupted, or the guard's time is over
+	PhaseGivenUp  Phase = "given up" // not touched: interrupted, or the guard's time is over
+	// PhaseOvertaken: a newer revision changes the node, or what was to be started is gone; it is planned anew.
+	PhaseOvertaken Phase = "overtaken"
 )
 
 // Ended says whether the operation is over.
-func (p Phase) Ended() bool { return p == PhaseDone || p == PhaseFailed || p == PhaseGivenUp }
+func (p Phase) Ended() bool {
+	return p == PhaseDone || p == PhaseFailed || p == PhaseGivenUp || p == PhaseOvertaken
+}
 
 // Progress is one step of one operation, as it happens.
 type Progress struct {

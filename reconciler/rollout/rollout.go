@@ -111,6 +111,8 @@ type World struct {
 var (
 	// ErrOvertaken: a newer revision changes the node.
 	ErrOvertaken = errors.New("overtaken by a newer revision")
+	// ErrGone: the container that was to be started was removed meanwhile, by somebody else.
+	ErrGone = errors.New("its container was removed meanwhile; it is planned anew")
 	// ErrInterrupted: evenkeel was asked to stop.
 	ErrInterrupted = errors.New("interrupted")
 	// ErrGuard: too few other nodes served for too long.

@@ -145,7 +145,7 @@ func (t *turn) end(l plan.Layer, op plan.Operation, err error) bool {
 		t.tried[op.Node] = layerHash(l)
 	}
 	switch {
-	case errors.Is(err, ErrOvertaken):
+	case planned(err):
 		return t.over
 	case errors.Is(err, ErrInterrupted):
 		t.over = true

@@ -75,7 +75,10 @@ func (s *step) startClear(host, id string) error {
 			return nil
 		}
 		err = fmt.Errorf("starting %s on %s: %w", s.op.ID, host, err)
-		if !errors.Is(err, fleet.ErrConflict) {
+		switch {
+		case errors.Is(err, fleet.ErrNotFound) && s.gone(e, host, id):
+			return ErrGone
+		case !errors.Is(err, fleet.ErrConflict):
 			return err
 		}
 		by, again := s.makeWay(host, id)
@@ -89,6 +92,16 @@ func (s *step) startClear(host, id string) error {
 			return e
 		}
 	}
+}
+
+// gone says whether a container isn't there any more, rather than its network or what is mounted. What is
+// known of it is forgotten then, so that it is planned anew.
+func (s *step) gone(e Engine, host, id string) bool {
+	if _, err := e.Inspect(s.ctx, id); !errors.Is(err, fleet.ErrNotFound) {
+		return false
+	}
+	s.world.Hosts.Gone(host, id)
+	return true
 }
 
 // makeWay looks who holds what a container needs, ends it where it is the same node, and says whether there

@@ -108,3 +108,37 @@ func TestWhatAnotherContainerHolds(t *testing.T) {
 		})
 	}
 }
+
+// TestAContainerThatIsGoneIsNoFailure: it was removed by hand between the plan and its start.
+func TestAContainerThatIsGoneIsNoFailure(t *testing.T) {
+	t.Run("of a node that is started", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			m := newModel(1, policyOf(spec.Sequential))
+			m.instances["1-g1"].State = fleet.StateExited
+			p := m.plan()
+			delete(m.instances, "1-g1")
+			w := NewWorker(t.Context(), nil, web, m.world())
+			w.Offer(p, always)
+			w.Wait()
+			require.Empty(t, w.Failed())
+			require.Equal(t, []string{"1-g1"}, m.forgotten)
+			require.Equal(t, "1 overtaken", m.events[len(m.events)-1])
+		})
+	})
+	t.Run("of a node that is redeployed", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			m := newModel(1, policyOf(spec.Sequential))
+			m.want(2, "h2")
+			w := m.carry(t, nil)
+			time.Sleep(500 * time.Millisecond) // it was prepared, the TTL passes
+			m.mu.Lock()
+			delete(m.instances, "1-g2")
+			m.mu.Unlock()
+			w.Wait()
+			require.Empty(t, w.Failed())
+			require.Nil(t, m.paused)
+			require.Equal(t, []string{"1-g2"}, m.forgotten)
+			require.Empty(t, m.plan().Operations, "it was made anew")
+		})
+	})
+}

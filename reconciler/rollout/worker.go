@@ -342,5 +342,8 @@ func (w *Worker) givenUp(o *overtaking) error {
 
 // untouched says whether an operation ended before it changed anything.
 func untouched(err error) bool {
-	return errors.Is(err, ErrOvertaken) || errors.Is(err, ErrInterrupted) || errors.Is(err, ErrGuard)
+	return planned(err) || errors.Is(err, ErrInterrupted) || errors.Is(err, ErrGuard)
 }
+
+// planned says whether an operation ended since another one is planned in its place.
+func planned(err error) bool { return errors.Is(err, ErrOvertaken) || errors.Is(err, ErrGone) }

@@ -263,3 +263,48 @@ func TestGuardHolds(t *testing.T) {
 		})
 	})
 }
+
+func TestAnOvertakenNodeIsNoFailure(t *testing.T) {
+	for name, after := range map[string]time.Duration{"while it is withdrawn": 500 * time.Millisecond, "at its gate": 3 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newModel(3, policyOf(spec.Sequential))
+				m.want(2, "h2")
+				w := m.carry(t, nil)
+				time.Sleep(after)
+				m.want(3, "h3")
+				w.Offer(m.plan(), always)
+				w.Wait()
+				require.Empty(t, w.Failed())
+				require.Contains(t, m.events, "3 overtaken")
+				require.NotContains(t, m.events, "3 failed")
+				require.NotContains(t, m.events, "3 given up")
+			})
+		})
+	}
+}
+
+func TestANodeFailsOnceHoweverOftenItIsTried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := policyOf(spec.Sequential)
+		p.FailureAction = spec.FailureContinue
+		m := newModel(3, p)
+		m.broken[3] = true
+		m.want(2, "h2")
+		w := m.carry(t, nil)
+		w.Wait()
+		for range 2 {
+			time.Sleep(lastRetry)
+			w.Offer(m.plan(), always)
+			w.Wait()
+		}
+		nodes := map[int]int{}
+		for _, f := range w.Failed() {
+			nodes[f.Node]++
+		}
+		require.Equal(t, 1, nodes[3])
+		for node, n := range nodes {
+			require.Equal(t, 1, n, "node %d", node)
+		}
+	})
+}

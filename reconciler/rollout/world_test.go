@@ -30,6 +30,7 @@ type model struct {
 	most      int // the most nodes that were worked on at once
 	events    []string
 	counts    []string     // of each operation that ended
+	forgotten []string     // containers that were found to be gone
 	broken    map[int]bool // nodes that never get healthy in the wanted generation
 	paused    *fleet.PauseRecord
 	withdraw  error
@@ -206,6 +207,13 @@ func (m *model) Layer(_ context.Context, _ fleet.LayerID) (View, error) {
 	return v, nil
 }
 
+// Gone forgets what isn't there: of an instance that is, the model knows.
+func (m *model) Gone(_, id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.forgotten = append(m.forgotten, id)
+}
+
 func (m *model) Engine(string) (Engine, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -214,7 +222,6 @@ func (m *model) Engine(string) (Engine, error) {
 
 func (m *model) Prepare(context.Context, string, string) error { return nil }
 func (m *model) Saw(fleet.Instance)                            {}
-func (m *model) Gone(string, string)                           {}
 func (m *model) Hold(n fleet.NodeID)                           {}
 func (m *model) Probe(context.Context, fleet.Instance) error   { return nil }
 
@@ -307,6 +314,9 @@ func (m *model) Start(ctx context.Context, id string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	in := m.instances[id]
+	if in == nil {
+		return fmt.Errorf("no such container: %w", fleet.ErrNotFound)
+	}
 	for _, o := range occupants {
 		if o.ID != id && o.Holds(in.Address, in.Published) {
 			m.conflicts++

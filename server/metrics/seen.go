@@ -38,7 +38,7 @@ var (
 
 	passes        = define("counter", "passes_total", "Passes: how often what was seen was compared with the revision, by whether there was something to do.", "changes")
 	passTime      = define("histogram", "pass_duration_seconds", "How long it took to find out what to do. Carrying it out isn't in it.")
-	operations    = define("counter", "operations_total", "Operations on nodes that have ended, by kind (create, start, restart, redeploy, resize, remove …) and outcome (done, failed, given up).", "environment", "layer", "operation", "outcome")
+	operations    = define("counter", "operations_total", "Operations on nodes that have ended, by kind (create, start, restart, redeploy, resize, remove …) and outcome (done, failed, given up, overtaken).", "environment", "layer", "operation", "outcome")
 	operationTime = define("histogram", "operation_duration_seconds", "How long operations on nodes took, from the beginning to the end of all that belongs to them, waits included.", "operation")
 	changes       = define("counter", "host_operations_total", "Operations on hosts beside nodes that have ended: on keepers, networks, volumes, images, and on containers that were changed by hand.", "host", "operation", "what", "outcome")
 

@@ -97,7 +97,7 @@ func outcomeStyle(p rollout.Phase, s Style) func(string) string {
 		return s.green
 	case rollout.PhaseFailed:
 		return s.red
-	case rollout.PhaseGivenUp:
+	case rollout.PhaseGivenUp, rollout.PhaseOvertaken:
 		return s.yellow
 	}
 	return s.cyan
