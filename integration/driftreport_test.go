@@ -178,6 +178,29 @@ func TestDriftIsOnlyReported(t *testing.T) {
 	require.Equal(t, id, s.node(h, "web", 1).ID)
 }
 
+func TestATagThatMovedIsToldOf(t *testing.T) {
+	t.Parallel()
+	h := lab.Host(3)
+	s := newSite(t, h)
+	push := registry(t)
+	tagged, was := push("moving:1", "1")
+	own := s.fleet + "-own:1"
+	byHand(t, h, "tag", "node:1", own)
+	t.Cleanup(func() { byHand(t, h, "rmi", own) })
+	s.environment("shop", strings.Replace(fmt.Sprintf(oneWeb, 1), "node:1", tagged, 1)+
+		strings.NewReplacer("name: web", "name: own", "node:1", own).Replace(fmt.Sprintf(oneWeb, 1)))
+	s.apply()
+	require.Empty(t, s.drift().Drift)
+
+	_, is := push("moving:1", "2")
+	require.Equal(t, []string{"shop/web/1 image: " + is + " > " + was}, findings(s.drift().Drift))
+	byHand(t, h, "tag", "node:2", own)
+	require.Len(t, s.drift().Drift, 2)
+	before := s.observe(h).Instances
+	s.apply()
+	require.Equal(t, before, s.observe(h).Instances, "that is told of, and changes nothing")
+}
+
 // everyKey has every key that a layer may have.
 const everyKey = `
     - name: web

@@ -3,11 +3,13 @@ package reconciler
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/drift"
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
+	"github.com/evenkeel/evenkeel/spec"
 )
 
 // How much drift that is over a running controller goes on telling of.
@@ -26,11 +28,44 @@ func (c *Controller) Drift(ctx context.Context) (drift.Report, error) {
 	c.observeAll(ctx)
 	c.openGone(ctx)
 	_, in := c.input()
-	return c.scoped(driftOf(in)), ctx.Err()
+	tags, problems := c.tags(ctx, in)
+	r := driftOf(in, tags)
+	r.Unknown = append(r.Unknown, problems...)
+	return c.scoped(r), ctx.Err()
 }
 
-func driftOf(in plan.Input) drift.Report {
-	return drift.Compute(drift.Input{Revision: in.Revision, Desired: in.Desired, Observed: in.Observed, Now: time.Now()})
+func driftOf(in plan.Input, tags map[string]plan.Image) drift.Report {
+	return drift.Compute(drift.Input{Revision: in.Revision, Desired: in.Desired, Observed: in.Observed, Now: time.Now(), Tags: tags})
+}
+
+// tagPatience is how long a registry may take to say what a tag stands for.
+const tagPatience = 5 * time.Second
+
+// tags looks up what the written images stand for by now, side by side: those that nodes were made of a
+// registry's digest from in the registry, the others on their hosts.
+func (c *Controller) tags(ctx context.Context, in plan.Input) (tags map[string]plan.Image, problems []string) {
+	ctx, cancel := context.WithTimeout(ctx, tagPatience)
+	defer cancel()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	tags = map[string]plan.Image{}
+	for _, r := range drift.Tags(in.Desired, in.Observed) {
+		wg.Go(func() {
+			img := c.resolveOne(ctx, r, func([]string) {})
+			mu.Lock()
+			defer mu.Unlock()
+			tags[r.Image] = img
+			if img.Problem == "" && img.Digest == "" && r.Pull == spec.PullAlways {
+				img.Problem = "image " + r.Image + " can't be looked up in its registry"
+			}
+			if img.Problem != "" {
+				problems = append(problems, "whether its tag has moved: "+img.Problem)
+			}
+		})
+	}
+	wg.Wait()
+	slices.Sort(problems)
+	return tags, problems
 }
 
 func (c *Controller) scoped(r drift.Report) drift.Report {
@@ -74,7 +109,7 @@ func (c *Controller) noteDrift(number int, in plan.Input, busy map[fleet.NodeID]
 	for id := range c.nodesAtHand() {
 		busy[id] = true
 	}
-	r := c.scoped(driftOf(in))
+	r := c.scoped(driftOf(in, nil))
 	untaken := c.untaken()
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
@@ -17,6 +18,8 @@ type Input struct {
 	Desired  *spec.Spec
 	Observed fleet.Observed // with what only looks like a node put aside
 	Now      time.Time
+	// Tags are what the images as written stand for by now, as far as that was looked up.
+	Tags map[string]plan.Image
 }
 
 // Compute finds the drift. A node's instance that is about to take another's place, a node that is asked to
@@ -203,10 +206,27 @@ func (f *finder) node(n *fleet.Node, l *spec.Layer) {
 		add("state", string(fleet.StateRunning), stateText(in), f.healed("starts it"), in.FinishedAt)
 	}
 	if f.settled[n.LayerID()] {
+		if moved := f.moved(l, in); moved != "" {
+			add("image", moved, in.Image, "write the new one, or another `redeploy`, and commit it; by itself evenkeel changes nothing", time.Time{})
+		}
 		for _, c := range plan.LimitChanges(in.Limits, plan.WantedLimits(l, h.Engine)) {
 			add(c.Field, cmp.Or(c.To, "none"), cmp.Or(c.From, "none"), f.healed(limitRemedy(c)), time.Time{})
 		}
 	}
+}
+
+// moved is what the tag that is written for a layer stands for by now, where that isn't what the instance was
+// made from; empty: it is, or nobody knows.
+func (f *finder) moved(l *spec.Layer, in *fleet.Instance) string {
+	tag := f.in.Tags[l.Image]
+	now := tag.IDs[in.Host]
+	if strings.Contains(in.Image, "@") {
+		now = tag.Digest
+	}
+	if now == in.Image || in.Image == "" {
+		return ""
+	}
+	return now
 }
 
 // limitRemedy says how a limit is put right: one that is there and isn't wanted can't be lifted in place.
