@@ -62,7 +62,7 @@ func (c *Controller) unserved(s *Status, r Result) []string {
 func (l *LayerStatus) unserved(environment string, told func(node int) bool) []string {
 	nodes, reasons := map[string][]NodeStatus{}, []string{}
 	for _, n := range l.Nodes {
-		if n.Serving || n.Node > l.Wanted || told(n.Node) {
+		if n.Serving || n.State == StateUnknown || n.Node > l.Wanted || told(n.Node) {
 			continue
 		}
 		if nodes[n.Reason] == nil {

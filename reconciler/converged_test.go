@@ -183,3 +183,25 @@ func TestAPassAndTheStatusAgree(t *testing.T) {
 		})
 	}
 }
+
+func TestANodeOnAHostOutOfReachIsUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, h1, h2 := two(t)
+		h2.hang()
+		c := controller(t, r, h1, h2)
+		defer func() { require.NoError(t, c.Close()) }()
+		st, err := c.Status(t.Context())
+		require.NoError(t, err)
+		require.False(t, st.Converged)
+		blog, shop := st.Environments[0].Layers[0], st.Environments[1].Layers[0]
+		require.Equal(t, 1, blog.Serving)
+		require.Zero(t, blog.Unknown)
+		require.Zero(t, shop.Serving)
+		require.Equal(t, 1, shop.Unknown)
+		require.Len(t, shop.Nodes, 1)
+		require.Equal(t, "h2", shop.Nodes[0].Host)
+		require.Equal(t, StateUnknown, shop.Nodes[0].State)
+		require.NotEmpty(t, shop.Nodes[0].Reason)
+		require.Empty(t, shop.unserved("shop", func(int) bool { return false }), "it may well serve")
+	})
+}

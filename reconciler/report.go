@@ -157,7 +157,28 @@ func (c *Controller) environmentStatuses(observed fleet.Observed, nodes []fleet.
 	for i := range c.plan.Layers {
 		layer(c.plan.Layers[i].ID()).addWaiting(&c.plan.Layers[i])
 	}
+	for _, n := range fleet.NewestCopy(observed).Nodes {
+		if h := observed.Host(n.Host); h != nil && !h.Reachable && c.layer(n.LayerID()) != nil {
+			layer(n.LayerID()).addUnknown(n)
+		}
+	}
 	return sorted(byEnvironment)
+}
+
+// addUnknown says where a node is that can't be seen now: unknown is not absent.
+func (l *LayerStatus) addUnknown(n fleet.CopyNode) {
+	i := slices.IndexFunc(l.Nodes, func(have NodeStatus) bool { return have.Node == n.Node })
+	if i < 0 {
+		l.addReason(n.Node, n.Host+" is out of reach")
+		i = len(l.Nodes) - 1
+	}
+	if l.Nodes[i].State == "" {
+		l.Nodes[i].Host, l.Nodes[i].State, l.Nodes[i].Generation = n.Host, StateUnknown, n.Generation
+		if n.Node <= l.Wanted {
+			l.Unknown++
+		}
+	}
+	slices.SortStableFunc(l.Nodes, func(a, b NodeStatus) int { return cmp.Compare(a.Node, b.Node) })
 }
 
 // addWaiting says in the rows of nodes for which nothing can be done now why that is. A node that doesn't

@@ -46,13 +46,18 @@ type EnvironmentStatus struct {
 
 // LayerStatus is one layer.
 type LayerStatus struct {
-	Name    string       `json:"name"`
-	Image   string       `json:"image"`
-	Wanted  int          `json:"wanted"`
-	Serving int          `json:"serving"`
+	Name    string `json:"name"`
+	Image   string `json:"image"`
+	Wanted  int    `json:"wanted"`
+	Serving int    `json:"serving"`
+	// Unknown counts nodes on hosts out of reach: they may well serve.
+	Unknown int          `json:"unknown,omitempty"`
 	Paused  string       `json:"paused,omitempty"`
 	Nodes   []NodeStatus `json:"nodes"`
 }
+
+// StateUnknown is the state of a node that is known to be on a host out of reach.
+const StateUnknown fleet.State = "unknown"
 
 // NodeStatus is one node's current instance.
 type NodeStatus struct {

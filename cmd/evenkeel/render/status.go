@@ -51,6 +51,9 @@ func statusHead(st reconciler.Status, s Style) string {
 func statusLayer(l *reconciler.LayerStatus, now time.Time, s Style) string {
 	var b strings.Builder
 	serving := fmt.Sprintf("%d/%d serving", l.Serving, l.Wanted)
+	if l.Unknown > 0 {
+		serving += fmt.Sprintf(", %d unknown", l.Unknown)
+	}
 	if l.Serving < l.Wanted {
 		serving = s.red(serving)
 	} else {
@@ -74,7 +77,10 @@ func nodeCells(n *reconciler.NodeStatus, now time.Time, s Style) []string {
 		since = "up " + span(now.Sub(n.Since))
 	}
 	state := s.green("serving")
-	if !n.Serving {
+	switch {
+	case n.State == reconciler.StateUnknown:
+		state = "" // it may well serve
+	case !n.Serving:
 		state = s.red("not serving")
 	}
 	return []string{
@@ -89,7 +95,7 @@ func remarks(n *reconciler.NodeStatus) []string {
 	if n.Reason != "" {
 		all = append(all, n.Reason)
 	}
-	if !n.UpToDate && n.Host != "" {
+	if !n.UpToDate && n.Host != "" && n.State != reconciler.StateUnknown {
 		all = append(all, "out of date")
 	}
 	if n.Waits != "" {
@@ -125,7 +131,10 @@ func StatusMarkdown(w io.Writer, st reconciler.Status) error {
 
 func nodeRow(environment, layer string, n reconciler.NodeStatus) string {
 	serving := "yes"
-	if !n.Serving {
+	switch {
+	case n.State == reconciler.StateUnknown:
+		serving = "unknown"
+	case !n.Serving:
 		serving = "**no**"
 	}
 	var says []string

@@ -28,12 +28,13 @@ func aStatus() reconciler.Status {
 			{Name: "hn2", Address: "10.0.0.12", State: spec.HostActive, Problem: "no answer in time"},
 		},
 		Environments: []reconciler.EnvironmentStatus{{Name: "shop", Layers: []reconciler.LayerStatus{{
-			Name: "web", Image: "shop/web:1.4.2", Wanted: 4, Serving: 2, Paused: "node 2 failed its gate",
+			Name: "web", Image: "shop/web:1.4.2", Wanted: 5, Serving: 2, Unknown: 1, Paused: "node 2 failed its gate",
 			Nodes: []reconciler.NodeStatus{
 				{Node: 1, Host: "hn1", State: fleet.StateRunning, Serving: true, Address: "10.112.2.1", Since: noon.Add(-3 * time.Hour), UpToDate: true, Ports: []string{"http 8080 -> 32768"}},
 				{Node: 2, Host: "hn1", State: fleet.StateExited, Reason: "exited with code 137, out of memory", Address: "10.112.2.2"},
 				{Node: 3, Host: "hn1", State: fleet.StateRunning, Serving: true, Address: "10.112.2.3", Since: noon.Add(-time.Hour), Waits: "image shop/web:1.4.2 isn't on hn1"},
 				{Node: 4, Reason: noRoom},
+				{Node: 5, Host: "hn2", State: reconciler.StateUnknown, Reason: "is on hn2, which doesn't answer", Generation: 3},
 			},
 		}}}},
 		Problems: []string{"host hn2: no answer in time"},
