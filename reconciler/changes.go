@@ -20,7 +20,9 @@ func (c *Controller) changing(ctx context.Context, op plan.HostOperation, do fun
 		s.Node = op.Instance.NodeID
 	}
 	if err != nil {
-		s.Error = err.Error()
+		s.Error = err.Error() // which whoever asked for it says
+	} else {
+		c.notice("info", op.Host, s.String())
 	}
 	c.stepped(s)
 	return err

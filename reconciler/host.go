@@ -132,6 +132,9 @@ func (h *host) observe(ctx context.Context, c *Controller, fleetName string) {
 	} else if state.Reachable {
 		state.KeeperProblem = h.problem()
 	}
+	if ctx.Err() != nil {
+		return // what was given up says nothing of the host
+	}
 	h.keep(state, begun)
 }
 

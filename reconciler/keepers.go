@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -76,7 +77,12 @@ func (c *Controller) ensureKeeper(ctx context.Context, h *host) error {
 		return nil
 	}
 	if k == nil {
-		if err := c.createKeeper(ctx, h, name); err != nil {
+		was := ""
+		if slices.ContainsFunc(st.Networks, func(n fleet.Network) bool { return n.Name == fleet.UplinkName(name) }) {
+			was = "gone"
+			c.notice("warning", h.name, "the keeper on "+h.name+" was gone and is made anew")
+		}
+		if err := c.createKeeper(ctx, h, was); err != nil {
 			return fmt.Errorf("creating the keeper on %s: %w", h.name, err)
 		}
 		return c.awaitKeeper(ctx, h)
@@ -96,7 +102,7 @@ func (c *Controller) ensureKeeper(ctx context.Context, h *host) error {
 	if err := h.engine.Remove(ctx, k.ID); err != nil {
 		return fmt.Errorf("removing the keeper on %s, which doesn't answer: %w", h.name, err)
 	}
-	if err := c.createKeeper(ctx, h, name); err != nil {
+	if err := c.createKeeper(ctx, h, "not answering"); err != nil {
 		return fmt.Errorf("creating the keeper on %s: %w", h.name, err)
 	}
 	return c.awaitKeeper(ctx, h)
@@ -111,9 +117,14 @@ func (c *Controller) startKeeper(ctx context.Context, h *host, k fleet.KeeperCon
 	return c.changing(ctx, plan.HostOperation{Host: h.name, Operation: "start", What: "keeper", Name: k.Name}, start)
 }
 
-// createKeeper makes and starts a keeper. One that another controller made meanwhile is as good.
-func (c *Controller) createKeeper(ctx context.Context, h *host, fleetName string) error {
+// createKeeper makes and starts a keeper. One that another controller made meanwhile is as good. What the one
+// before it was, if there was one, is its cause.
+func (c *Controller) createKeeper(ctx context.Context, h *host, was string) error {
+	fleetName := c.fleetName()
 	op := plan.HostOperation{Host: h.name, Operation: "create", What: "keeper", Name: fleet.KeeperName(fleetName)}
+	if was != "" {
+		op.Causes = []plan.Cause{{Field: "keeper", From: was, To: "running"}}
+	}
 	return c.changing(ctx, op, func(ctx context.Context) error { return c.makeKeeper(ctx, h, fleetName) })
 }
 

@@ -299,9 +299,9 @@ func (r *running) listenKeeper(ctx context.Context, h *host) {
 }
 
 func (r *running) listenSession(ctx context.Context, h *host, k Keeper) {
-	ctx, cancel := context.WithCancel(ctx)
+	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
-	changes := k.Watch(ctx)
+	changes := k.Watch(watching)
 	for {
 		select {
 		case _, ok := <-changes:

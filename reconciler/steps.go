@@ -1,6 +1,9 @@
 package reconciler
 
 import (
+	"cmp"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
@@ -15,7 +18,7 @@ type HostStep struct {
 	Host      string
 	Operation string // create, start, remove, connect, disconnect, replace, rename, update
 	What      string // keeper, network, volume, container, image
-	Name      string
+	Name      string // of a keeper that is connected or disconnected, the network's
 	// Node is whose container it is; of an environment's network or volume it has the environment alone.
 	Node  fleet.NodeID
 	Cause string
@@ -34,12 +37,25 @@ var past = map[string]string{
 // String is the step as a sentence.
 func (s HostStep) String() string {
 	thing := s.What + " " + s.Name
+	switch s.Operation + " " + s.What {
+	case "connect keeper":
+		thing = "keeper to network " + s.Name
+	case "disconnect keeper":
+		thing = "keeper from network " + s.Name
+	}
 	if s.Error != "" {
 		return s.Operation + " " + thing + ": " + s.Error
 	}
-	text := past[s.Operation] + " " + thing
+	var causes []string
 	if s.Cause != "" {
-		text += ": " + s.Cause
+		causes = append(causes, s.Cause)
+	}
+	for _, cause := range s.Causes {
+		causes = append(causes, fmt.Sprintf("%s: %s → %s", cause.Field, cmp.Or(cause.From, "none"), cmp.Or(cause.To, "none")))
+	}
+	text := past[s.Operation] + " " + thing
+	if len(causes) > 0 {
+		text += ": " + strings.Join(causes, "; ")
 	}
 	return text
 }
