@@ -186,8 +186,11 @@ func (c *Controller) loadImage(ctx context.Context, h *host) (tag string, err er
 
 // dropImage removes an image of evenkeel's that no container uses any more.
 func (h *host) dropImage(ctx context.Context, id string) error {
+	if id == "" { // not known
+		return nil
+	}
 	err := h.engine.RemoveImage(ctx, id)
-	if id == "" || errors.Is(err, fleet.ErrConflict) || errors.Is(err, fleet.ErrNotFound) {
+	if errors.Is(err, fleet.ErrConflict) || errors.Is(err, fleet.ErrNotFound) {
 		return nil
 	}
 	return err

@@ -75,6 +75,7 @@ func TestUninstallSaysWhatItRemoves(t *testing.T) {
 			"h2 removed volume " + fleet.KeeperVolume("f") + ": uninstall",
 		}, journal.of("h2"))
 		require.NotContains(t, h2.removed, "volume f_shop_web_1_data")
+		require.NotContains(t, h2.removed, "image ", "an image that isn't known isn't removed")
 		require.Empty(t, h2.state.Networks)
 
 		removed, err = c.Uninstall(t.Context(), true)

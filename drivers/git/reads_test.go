@@ -75,6 +75,7 @@ func TestOnlyWhatIsReadMakesARevision(t *testing.T) {
 		{"a new file nobody names", func(r *repo) { r.write("shop/web.log", "x") }, false},
 		{"a new directory", func(r *repo) { r.write("build/out.bin", "x") }, false},
 		{"a document that is ignored", func(r *repo) { r.write("charts/values.yaml", "x: 2\n") }, false},
+		{"a document that is a link to nowhere", func(r *repo) { r.link(".nowhere", "a.yaml") }, true},
 		{"a link nobody follows", func(r *repo) { r.write("more.txt", ""); r.remove("latest"); r.link("more.txt", "latest") }, false},
 		{"permissions", func(r *repo) { require.NoError(r.t, os.Chmod(filepath.Join(r.dir, "fleet.yaml"), 0o600)) }, false},
 	}

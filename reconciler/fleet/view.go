@@ -39,14 +39,6 @@ func (n *Node) Candidate() *Instance {
 	return &n.Instances[len(n.Instances)-1]
 }
 
-// Superseded returns the instances older than the current one.
-func (n *Node) Superseded() []Instance {
-	if n.Current <= 0 {
-		return nil
-	}
-	return n.Instances[:n.Current]
-}
-
 // NextGeneration is the generation that a new instance of the node gets.
 func (n *Node) NextGeneration() int {
 	highest := n.Recorded
