@@ -14,7 +14,9 @@ RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}"
 FROM scratch
 COPY --from=build --chown=65534:65534 /out/ /
 USER 65534:65534
-ENV HOME=/var/lib/evenkeel EVENKEEL_STATE=/var/lib/evenkeel EVENKEEL_REPO=/repo
+ENV HOME=/var/lib/evenkeel EVENKEEL_STATE=/var/lib/evenkeel EVENKEEL_REPO=/repo EVENKEEL_LISTEN=:8642
+# /healthz, /readyz, /metrics and /api/v1/ ask nobody who they are: publish it to those only who may see the fleet.
+EXPOSE 8642
 VOLUME /var/lib/evenkeel
 ENTRYPOINT ["/evenkeel"]
 CMD ["run"]
