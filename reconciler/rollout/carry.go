@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -37,6 +38,8 @@ func (w *Worker) carryOut(l plan.Layer, op plan.Operation, o *overtaking) error 
 		w.fail(l, op, PhaseOvertaken, err, "")
 	case untouched(err) && !s.changed:
 		w.fail(l, op, PhaseGivenUp, err, "")
+	case errors.Is(err, ErrInterrupted):
+		w.fail(l, op, PhaseGivenUp, err, "it wasn't healthy yet; the next pass goes on with it")
 	default:
 		s.failed(err)
 	}

@@ -42,13 +42,16 @@ func (s *step) gate(in fleet.Instance) error {
 		if g.hopeless() || over {
 			return &gateError{g.why(reason)}
 		}
+		if g.hurried(healthy) {
+			return ErrInterrupted
+		}
 		if err := s.gateWait(ctx, g.nap(healthy, p.MinHealthy)); err != nil {
 			return err
 		}
 	}
 }
 
-// gateWait waits for the next look. A node at its gate is finished when evenkeel is asked to stop; a newer
+// gateWait waits for the next look. A node at its gate may still get healthy when evenkeel is asked to stop; a newer
 // revision of it doesn't wait.
 func (s *step) gateWait(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
@@ -74,6 +77,26 @@ type gating struct {
 	exited   time.Time // since when it has been seen to have ended; zero: it runs
 	again    bool      // it was started once more
 	barred   error     // why its host may not be asked now; nil: it may
+	asked    time.Time // when evenkeel was seen to be asked to stop; zero: it wasn't
+}
+
+// StopPatience is how long a node that isn't healthy is waited for once evenkeel is asked to stop, and how much
+// longer one that is healthy, and not yet for long enough. The next pass goes on with what is left.
+const StopPatience = 30 * time.Second
+
+// hurried says whether evenkeel was asked to stop and has waited for the node for long enough.
+func (g *gating) hurried(healthy bool) bool {
+	select {
+	case <-g.stop:
+	default:
+		return false
+	}
+	if g.asked.IsZero() {
+		g.asked = time.Now()
+		g.say(Progress{Phase: PhaseGate, Message: fmt.Sprintf("evenkeel is asked to stop, and waits at most %s for it to be healthy", StopPatience)})
+	}
+	waited := time.Since(g.asked)
+	return waited >= 2*StopPatience || waited >= StopPatience && !healthy
 }
 
 // notOurs says whether the fleet is another's: the host answers, and the lease isn't ours any more. What is

@@ -308,3 +308,45 @@ func TestANodeFailsOnceHoweverOftenItIsTried(t *testing.T) {
 		}
 	})
 }
+
+// TestStopDoesNotWaitForWhatStaysUnhealthy: healthTimeout may be minutes, and who asks evenkeel to stop kills it
+// before those are over.
+func TestStopDoesNotWaitForWhatStaysUnhealthy(t *testing.T) {
+	tests := []struct {
+		name       string
+		broken     bool
+		minHealthy time.Duration
+		takes      time.Duration
+		done       bool
+	}{
+		{"unhealthy", true, 5 * time.Second, StopPatience, false},
+		{"healthy, soon for long enough", false, 40 * time.Second, 40 * time.Second, true},
+		{"healthy, not for long enough for long", false, 4 * time.Minute, 2 * StopPatience, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := policyOf(spec.Sequential)
+				p.HealthTimeout, p.MinHealthy = 5*time.Minute, test.minHealthy
+				m := newModel(3, p)
+				m.broken[3] = test.broken
+				m.want(2, "h2")
+				stop := make(chan struct{})
+				w := m.carry(t, stop)
+				time.Sleep(2 * time.Second) // node 3 is at its gate
+				asked := time.Now()
+				close(stop)
+				w.Wait()
+				require.InDelta(t, test.takes, time.Since(asked), float64(2*time.Second))
+				require.Nil(t, m.paused)
+				if test.done {
+					require.Equal(t, 2, m.current[3])
+					return
+				}
+				require.Equal(t, 1, m.current[3])
+				require.Equal(t, PhaseGivenUp, w.Failed()[0].Phase)
+				require.Contains(t, w.Failed()[0].Message, "the next pass goes on")
+			})
+		})
+	}
+}
