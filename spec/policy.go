@@ -25,7 +25,7 @@ func (l *layerReader) updatePolicy(n *schema.Node) UpdatePolicy {
 		Delay:          l.duration(n.Get("delay"), 30*time.Second, delays),
 		RemoveFromDNS:  boolean(n.Get("removeFromDNS"), true),
 		MaxUnavailable: integer(n.Get("maxUnavailable"), 1),
-		DrainTimeout:   l.duration(n.Get("drainTimeout"), 30*time.Second, upToHour),
+		DrainTimeout:   l.duration(n.Get("drainTimeout"), DefaultDrainTimeout, upToHour),
 		HealthTimeout:  l.duration(n.Get("healthTimeout"), 5*time.Minute, gateTimes),
 		MinHealthy:     l.duration(n.Get("minHealthy"), 5*time.Second, upToHour),
 		FailureAction:  FailureAction(text(n.Get("failureAction"), string(FailurePause))),

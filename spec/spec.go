@@ -363,6 +363,9 @@ const (
 	FailureContinue FailureAction = "continue"
 )
 
+// DefaultDrainTimeout is how long open connections may go on after a node has left its names, unless said.
+const DefaultDrainTimeout = 30 * time.Second
+
 // UpdatePolicy is how operations of a layer are paced.
 type UpdatePolicy struct {
 	Strategy       Strategy

@@ -2,11 +2,19 @@ package plan
 
 import "github.com/evenkeel/evenkeel/spec"
 
-// policy is how the layer's operations of one kind are paced. A layer that is removed has no policy any
-// more and needs no care: all of its nodes go at once.
+// RemovedPolicy is how a layer goes that isn't wanted any more, and so has no policy of its own: all of its
+// nodes at once, each with the default time for its open connections to end.
+func RemovedPolicy() spec.UpdatePolicy {
+	return spec.UpdatePolicy{
+		Strategy: spec.Simultaneous, RemoveFromDNS: true, MaxUnavailable: 1, FailureAction: spec.FailureContinue,
+		DrainTimeout: spec.DefaultDrainTimeout,
+	}
+}
+
+// policy is how the layer's operations of one kind are paced.
 func (l *layer) policy(k Kind) spec.UpdatePolicy {
 	if l.spec == nil {
-		return spec.UpdatePolicy{Strategy: spec.Simultaneous, RemoveFromDNS: true, MaxUnavailable: 1, FailureAction: spec.FailureContinue}
+		return RemovedPolicy()
 	}
 	p := l.spec.Update.For(string(k))
 	p.MaxUnavailable = max(1, p.MaxUnavailable)

@@ -284,7 +284,7 @@ func atOnce(l plan.Layer, ops []plan.Operation) int {
 // policy is the update policy for an operation. A layer that is no longer wanted has none of its own.
 func policy(l plan.Layer, op plan.Operation) spec.UpdatePolicy {
 	if l.Spec == nil {
-		return spec.UpdatePolicy{Strategy: spec.Simultaneous, RemoveFromDNS: true, MaxUnavailable: 1, FailureAction: spec.FailureContinue}
+		return plan.RemovedPolicy()
 	}
 	return l.Spec.Update.For(string(op.Kind))
 }

@@ -350,3 +350,22 @@ func TestStopDoesNotWaitForWhatStaysUnhealthy(t *testing.T) {
 		})
 	}
 }
+
+func TestARemovedLayerIsDrained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(2, policyOf(spec.Sequential))
+		l := plan.Layer{Environment: "shop", Layer: "web", Removed: true}
+		for n := 1; n <= 2; n++ {
+			in := m.instances[m.instance(n, 1).ID]
+			l.Operations = append(l.Operations, plan.Operation{
+				Node: n, ID: in.NodeID, Kind: plan.Remove, Host: "h1", Intrusive: true, Serving: true, Instance: in,
+				DNS: &plan.Withdrawal{Withdraw: []string{"node.web"}},
+			})
+		}
+		w := NewWorker(t.Context(), nil, web, m.world())
+		w.Offer(l, always)
+		w.Wait()
+		require.Empty(t, w.Failed())
+		require.Equal(t, []time.Duration{spec.DefaultDrainTimeout, spec.DefaultDrainTimeout}, m.drains)
+	})
+}

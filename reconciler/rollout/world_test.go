@@ -29,9 +29,10 @@ type model struct {
 	least     int // the fewest nodes that served at any time
 	most      int // the most nodes that were worked on at once
 	events    []string
-	counts    []string     // of each operation that ended
-	forgotten []string     // containers that were found to be gone
-	broken    map[int]bool // nodes that never get healthy in the wanted generation
+	drains    []time.Duration // how long connections were given
+	counts    []string        // of each operation that ended
+	forgotten []string        // containers that were found to be gone
+	broken    map[int]bool    // nodes that never get healthy in the wanted generation
 	paused    *fleet.PauseRecord
 	withdraw  error
 	barred    error            // why the host may not be written to; nil: it may
@@ -256,9 +257,10 @@ func (m *model) Health(_ context.Context, _, instance string) (fleet.ProbeResult
 	return fleet.ProbeResult{Healthy: !m.broken[in.Node] || in.Generation == 1, Last: "GET /healthz: 503"}, true, nil
 }
 
-func (m *model) Drain(_ context.Context, in fleet.Instance, ports []uint16, _ time.Duration) (int, error) {
+func (m *model) Drain(_ context.Context, in fleet.Instance, ports []uint16, timeout time.Duration) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.drains = append(m.drains, timeout)
 	m.drained[in.ID] = ports
 	return 0, nil
 }

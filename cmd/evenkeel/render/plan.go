@@ -63,7 +63,10 @@ func planLayer(l *plan.Layer, s Style) string {
 	if facts := layerFacts(l); facts != "" {
 		b.WriteString("  " + s.dim(facts))
 	}
-	if l.Downtime {
+	switch {
+	case l.Removed:
+		b.WriteString("  " + s.red("removed for good"))
+	case l.Downtime:
 		b.WriteString("  " + s.red("downtime: for a moment no node serves"))
 	}
 	b.WriteString("\n")
@@ -220,6 +223,8 @@ func planRemarks(p plan.Plan, s Style) string {
 // impact says in a few words what a layer's operations mean for those who use it.
 func impact(l *plan.Layer) string {
 	switch {
+	case l.Removed:
+		return "removed"
 	case l.Downtime:
 		return "**downtime**"
 	case l.MinServing > 0:

@@ -129,3 +129,22 @@ func TestTextOfOthersIsShownNotObeyed(t *testing.T) {
 	require.NotContains(t, b.String(), "\u202e")
 	require.Contains(t, b.String(), "→ a b")
 }
+
+// A layer that is removed has no moment after which its nodes serve again.
+func TestPlanSaysOfARemovedLayerThatItIs(t *testing.T) {
+	p := plan.Plan{HasChanges: true, Layers: []plan.Layer{{
+		Environment: "shop", Layer: "old", Strategy: spec.Simultaneous, Downtime: true, Removed: true,
+		Operations: []plan.Operation{operation(1, plan.Remove, "hn1")},
+	}}}
+	for name, show := range map[string]func(*bytes.Buffer) error{
+		"text":     func(b *bytes.Buffer) error { return PlanText(b, p, Style{}) },
+		"markdown": func(b *bytes.Buffer) error { return PlanMarkdown(b, p) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b bytes.Buffer
+			require.NoError(t, show(&b))
+			require.Contains(t, b.String(), "removed")
+			require.NotContains(t, b.String(), "downtime")
+		})
+	}
+}
