@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/plan"
+	"github.com/evenkeel/evenkeel/reconciler/rollout"
 )
 
 // pages is a keeper whose probes of a page have said something after a while.
@@ -203,5 +205,23 @@ func TestANodeOnAHostOutOfReachIsUnknown(t *testing.T) {
 		require.Equal(t, StateUnknown, shop.Nodes[0].State)
 		require.NotEmpty(t, shop.Nodes[0].Reason)
 		require.Empty(t, shop.unserved("shop", func(int) bool { return false }), "it may well serve")
+	})
+}
+
+func TestEveryWantedNodeHasARow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, h1 := newRepo("h1"), newEngine("h1")
+		r.write("shop.yaml", probed("/good"))
+		c := controller(t, r, h1)
+		defer func() { require.NoError(t, c.Close()) }()
+		st, err := c.Status(t.Context())
+		require.NoError(t, err)
+		web := st.Environments[0].Layers[0]
+		require.Equal(t, []NodeStatus{{Node: 1, Reason: "not there yet: create is due"}, {Node: 2, Reason: "not there yet: create is due"}}, web.Nodes)
+
+		web.Nodes = []NodeStatus{{Node: 2, Serving: true}}
+		environments := []EnvironmentStatus{{Name: "shop", Layers: []LayerStatus{web}}}
+		addMissing(environments, nil, []rollout.Progress{{Environment: "shop", Layer: "web", Node: 1, Operation: plan.Create, Phase: rollout.PhaseFailed, Error: "the name is taken"}})
+		require.Equal(t, []NodeStatus{{Node: 1, Reason: "not there yet: create failed: the name is taken"}, {Node: 2, Serving: true}}, environments[0].Layers[0].Nodes)
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
+	"github.com/evenkeel/evenkeel/reconciler/rollout"
 	"github.com/evenkeel/evenkeel/spec"
 )
 
@@ -52,7 +53,7 @@ func (c *Controller) Ready() string {
 
 // Current says what is, from what was last seen.
 func (c *Controller) Current() Status {
-	observed := c.observed()
+	observed, failed := c.observed(), c.failures()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := Status{
@@ -68,6 +69,7 @@ func (c *Controller) Current() Status {
 		s.Hosts = append(s.Hosts, c.hostStatus(&observed.Hosts[i], nodes))
 	}
 	s.Environments = c.environmentStatuses(observed, nodes)
+	addMissing(s.Environments, c.plan.Layers, failed)
 	s.Problems = append(append(s.Problems, c.plan.Refused...), hostProblems(s.Hosts)...)
 	s.Problems = append(s.Problems, c.outageProblems(observed, nodes)...)
 	s.Converged = c.converged(&s)
@@ -163,6 +165,32 @@ func (c *Controller) environmentStatuses(observed fleet.Observed, nodes []fleet.
 		}
 	}
 	return sorted(byEnvironment)
+}
+
+// addMissing gives each wanted node that isn't there a row of its own: why it failed the last time, or that it is
+// due.
+func addMissing(environments []EnvironmentStatus, planned []plan.Layer, failed []rollout.Progress) {
+	why := map[fleet.NodeID]string{}
+	for i := range planned {
+		for _, op := range planned[i].Operations {
+			why[op.ID] = fmt.Sprintf("%s is due", op.Kind)
+		}
+	}
+	for _, f := range failed {
+		why[fleet.NodeID{Environment: f.Environment, Layer: f.Layer, Node: f.Node}] = fmt.Sprintf("%s %s: %s", f.Operation, f.Phase, f.Error)
+	}
+	for _, e := range environments {
+		for i := range e.Layers {
+			l := &e.Layers[i]
+			for node := 1; node <= l.Wanted; node++ {
+				if !slices.ContainsFunc(l.Nodes, func(n NodeStatus) bool { return n.Node == node }) {
+					id := fleet.NodeID{Environment: e.Name, Layer: l.Name, Node: node}
+					l.addReason(node, strings.TrimSuffix("not there yet: "+why[id], ": "))
+				}
+			}
+			slices.SortStableFunc(l.Nodes, func(a, b NodeStatus) int { return cmp.Compare(a.Node, b.Node) })
+		}
+	}
 }
 
 // addUnknown says where a node is that can't be seen now: unknown is not absent.
