@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -127,7 +128,7 @@ func (c *Controller) Fetch(ctx context.Context) (changed bool, err error) {
 	}
 	if rev.Rewound {
 		c.notice("warning", "", fmt.Sprintf("revision %s isn't made upon the one before it: the branch was force-pushed, reset, or changed for another; "+
-			"what it says counts, and what was only in the other history is gone", short(rev.ID)))
+			"what it says counts, and what was only in the other history is gone", fleet.Short(rev.ID)))
 	}
 	for _, w := range rev.Warnings {
 		c.notice("warning", "", w)
@@ -142,7 +143,7 @@ func (c *Controller) Fetch(ctx context.Context) (changed bool, err error) {
 		return true, err
 	}
 	if invalid {
-		c.notice("info", "", fmt.Sprintf("revision %s is valid and in force", short(rev.ID)))
+		c.notice("info", "", fmt.Sprintf("revision %s is valid and in force", fleet.Short(rev.ID)))
 	}
 	return true, nil
 }
@@ -166,19 +167,10 @@ type InvalidError struct {
 }
 
 func (e *InvalidError) Error() string {
-	return fmt.Sprintf("revision %s is invalid:\n%s", short(e.Revision), e.Problems)
+	return fmt.Sprintf("revision %s is invalid:\n%s", fleet.Short(e.Revision), e.Problems)
 }
 
 func (e *InvalidError) Unwrap() error { return e.Problems }
-
-func short(revision string) string {
-	if len(revision) > 12 && !hasPrefixDir(revision) {
-		return revision[:12]
-	}
-	return revision
-}
-
-func hasPrefixDir(s string) bool { return len(s) > 4 && s[:4] == "dir-" }
 
 func (c *Controller) refuse(err error) {
 	c.mu.Lock()
@@ -193,7 +185,7 @@ func (c *Controller) refuse(err error) {
 // enforce puts a valid revision into force and opens the hosts that it names.
 func (c *Controller) enforce(revision string, desired *spec.Spec) error {
 	if e := c.opts.Only; e != "" && desired.Environment(e) == nil {
-		return fmt.Errorf("revision %s has no environment %q", short(revision), e)
+		return fmt.Errorf("revision %s has no environment %q", fleet.Short(revision), e)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -271,18 +263,8 @@ func (c *Controller) allHosts() []*host {
 	for _, h := range c.hosts {
 		hosts = append(hosts, h)
 	}
-	slices.SortFunc(hosts, func(a, b *host) int { return compare(a.name, b.name) })
+	slices.SortFunc(hosts, func(a, b *host) int { return cmp.Compare(a.name, b.name) })
 	return hosts
-}
-
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // wantedHosts are the known hosts that the spec names, sorted.

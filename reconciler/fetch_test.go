@@ -42,3 +42,9 @@ func TestWhatBecomesOfTheSourceIsSaid(t *testing.T) {
 	require.Empty(t, fetch(false), "said once")
 	require.NoError(t, c.Close())
 }
+
+// A revision is written as in the plan and in history.
+func TestARevisionIsWrittenTheSameEverywhere(t *testing.T) {
+	require.EqualError(t, &InvalidError{Revision: "9b0464059ef4c0ffee", Problems: errors.New("a problem")}, "revision 9b046405 is invalid:\na problem")
+	require.EqualError(t, &InvalidError{Revision: "dir-9b0464059ef4", Problems: errors.New("a problem")}, "revision dir-9b046405 is invalid:\na problem")
+}

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/placement"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
 	"github.com/evenkeel/evenkeel/reconciler/rollout"
-	"github.com/evenkeel/evenkeel/spec"
 )
 
 // Status reads the fleet once and says what is.
@@ -98,7 +98,7 @@ func (c *Controller) hostStatus(st *fleet.HostState, nodes []fleet.Node) HostSta
 	want := c.desired.Fleet.Host(st.Name)
 	if want != nil {
 		s.Address, s.State = want.Address, want.State
-		s.Capacity = capacity(want, st.Engine)
+		s.Capacity = placement.Room(*want, st.Engine)
 	}
 	for i := range nodes {
 		in := nodes[i].CurrentInstance()
@@ -112,18 +112,6 @@ func (c *Controller) hostStatus(st *fleet.HostState, nodes []fleet.Node) HostSta
 		}
 	}
 	return s
-}
-
-// capacity is the room that a host offers: as written, else what the engine has less what is kept back.
-func capacity(h *spec.Host, e fleet.Engine) spec.Resources {
-	r := h.Capacity
-	if r.Memory == 0 {
-		r.Memory = max(0, e.Memory-h.Reserve.Memory)
-	}
-	if r.CPU == 0 {
-		r.CPU = max(0, spec.MilliCPU(e.CPUs*1000)-h.Reserve.CPU)
-	}
-	return r
 }
 
 func (c *Controller) environmentStatuses(observed fleet.Observed, nodes []fleet.Node) []EnvironmentStatus {
@@ -252,10 +240,10 @@ func sorted(byEnvironment map[string]map[string]*LayerStatus) []EnvironmentStatu
 		for _, l := range layers {
 			e.Layers = append(e.Layers, *l)
 		}
-		slices.SortFunc(e.Layers, func(a, b LayerStatus) int { return compare(a.Name, b.Name) })
+		slices.SortFunc(e.Layers, func(a, b LayerStatus) int { return cmp.Compare(a.Name, b.Name) })
 		list = append(list, e)
 	}
-	slices.SortFunc(list, func(a, b EnvironmentStatus) int { return compare(a.Name, b.Name) })
+	slices.SortFunc(list, func(a, b EnvironmentStatus) int { return cmp.Compare(a.Name, b.Name) })
 	return list
 }
 

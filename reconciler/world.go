@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -152,7 +153,7 @@ func (h *host) networkMade(n fleet.Network) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.state.Networks = append(slices.Clone(h.state.Networks), n)
-	slices.SortFunc(h.state.Networks, func(a, b fleet.Network) int { return compare(a.Name, b.Name) })
+	slices.SortFunc(h.state.Networks, func(a, b fleet.Network) int { return cmp.Compare(a.Name, b.Name) })
 }
 
 func (h *host) keeperConnected(id, network string, address netip.Addr) {

@@ -67,15 +67,6 @@ type Revision struct {
 // IsCommit reports whether the revision is a git commit.
 func (r Revision) IsCommit() bool { return r.ID != "" && !strings.HasPrefix(r.ID, directoryPrefix) }
 
-// Short is the ID as people write it.
-func (r Revision) Short() string {
-	n := 8
-	if !r.IsCommit() {
-		n += len(directoryPrefix)
-	}
-	return r.ID[:min(n, len(r.ID))]
-}
-
 // origin is where revisions come from. What fetch gets of the revision before is a cache that is
 // addressed by content, so it can't go stale.
 type origin interface {

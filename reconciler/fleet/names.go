@@ -119,3 +119,12 @@ func LayerDomain(l LayerID, zone string) string { return l.Layer + "." + l.Envir
 func NodeDomain(n NodeID, zone string) string {
 	return Hostname(n) + "." + LayerDomain(n.LayerID(), zone)
 }
+
+// Short is a revision as people write it: enough of a commit's hash, or of a directory's.
+func Short(revision string) string {
+	n := 8
+	if strings.HasPrefix(revision, "dir-") {
+		n += len("dir-")
+	}
+	return revision[:min(n, len(revision))]
+}

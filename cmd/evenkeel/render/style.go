@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/evenkeel/evenkeel/spec"
+
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
 )
 
 // Style colours text, or leaves it as it is.
@@ -130,14 +132,7 @@ func pad(text string, n int) string {
 }
 
 // short is a revision as people write it.
-func short(revision string) string {
-	n := 8
-	if strings.HasPrefix(revision, "dir-") {
-		n += len("dir-")
-	}
-	revision = clean(revision)
-	return revision[:min(n, len(revision))]
-}
+func short(revision string) string { return fleet.Short(clean(revision)) }
 
 // span is a duration as people read it.
 func span(d time.Duration) string {
