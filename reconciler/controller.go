@@ -33,6 +33,7 @@ type Controller struct {
 	out      map[fleet.NodeID]string // nodes that are kept out of their layer's names, and why
 	outages  map[fleet.LayerID]bool  // layers that were said to have no healthy node
 	images   map[string]*lookup      // by what is written
+	lookedUp int                     // attempts that have ended
 	workers  map[fleet.LayerID]*rollout.Worker
 	// newWorker makes a worker; nil: none may be begun.
 	newWorker func(fleet.LayerID) *rollout.Worker

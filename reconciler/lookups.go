@@ -81,6 +81,7 @@ func (c *Controller) lookUp(ctx context.Context, l *lookup, r plan.ImageRequest)
 		img := c.resolveOne(ctx, r, silent)
 		c.mu.Lock()
 		l.cancel = nil
+		c.lookedUp++
 		if ctx.Err() == nil {
 			l.take(r, img, c.opts.Interval)
 			if img.Refused && !c.lasting {
@@ -177,12 +178,23 @@ func (c *Controller) computeWhole(ctx context.Context) plan.Plan {
 	return c.computeAfter(ctx, anyLookup)
 }
 
-// computeAfter plans once the named attempts have ended.
+// computeAfter plans once the named attempts have ended. One that ended while it planned counts too: the
+// plan may not know of its answer.
 func (c *Controller) computeAfter(ctx context.Context, which func(string, *lookup) bool) plan.Plan {
+	ended := func() int {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.lookedUp
+	}
 	for {
+		before := ended()
 		p := c.compute(ctx)
 		done := c.inFlight(which)
-		if done == nil {
+		switch {
+		case done != nil:
+		case ended() != before && ctx.Err() == nil:
+			continue
+		default:
 			return p
 		}
 		select {

@@ -314,7 +314,7 @@ func left(p plan.Plan) []string {
 	for i := range p.Layers {
 		l := &p.Layers[i]
 		if l.Paused != "" {
-			problems = append(problems, fmt.Sprintf("%s is paused: %s; commit a change of the layer, or mend the node", l.ID(), l.Paused))
+			problems = append(problems, fmt.Sprintf("%s is paused: %s; commit a change of the layer (a new text in its redeploy tries the same again), or mend the node", l.ID(), l.Paused))
 			continue // what waits, waits for that
 		}
 		for _, w := range l.WaitingAlike() {

@@ -88,9 +88,12 @@ func hostProblems(hosts []HostStatus) []string {
 
 // hostStatus is one host's line. c.mu is held, as below.
 func (c *Controller) hostStatus(st *fleet.HostState, nodes []fleet.Node) HostStatus {
-	s := HostStatus{Name: st.Name, Reachable: st.Reachable, Problem: st.Problem, Engine: st.Engine}
+	s := HostStatus{Name: st.Name, Reachable: st.Reachable, Problem: st.Problem, Engine: engineStatus(st.Engine)}
 	if st.Keeper != nil {
-		s.Keeper, s.Lease = st.Keeper.Version, st.Keeper.Lease
+		s.Keeper = st.Keeper.Version
+		if l := st.Keeper.Lease; l != nil {
+			s.Lease = &LeaseStatus{Holder: l.Holder, Held: plan.Duration(l.Held)}
+		}
 	}
 	if st.Reachable {
 		s.Problem = cmp.Or(st.Problem, st.KeeperProblem)
@@ -98,7 +101,7 @@ func (c *Controller) hostStatus(st *fleet.HostState, nodes []fleet.Node) HostSta
 	want := c.desired.Fleet.Host(st.Name)
 	if want != nil {
 		s.Address, s.State = want.Address, want.State
-		s.Capacity = placement.Room(*want, st.Engine)
+		s.Capacity = Room(placement.Room(*want, st.Engine))
 	}
 	for i := range nodes {
 		in := nodes[i].CurrentInstance()

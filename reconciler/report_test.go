@@ -26,7 +26,7 @@ func TestWhatIsLeftIsSaidOnce(t *testing.T) {
 		"shop/db/1 waits: no room",
 		"shop/web/1, 4 wait: no room",
 		"shop/web/2 waits: is elsewhere",
-		"shop/jobs is paused: node 1 failed; commit a change of the layer, or mend the node",
+		"shop/jobs is paused: node 1 failed; commit a change of the layer (a new text in its redeploy tries the same again), or mend the node",
 	}, left(p))
 }
 

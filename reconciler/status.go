@@ -1,9 +1,11 @@
 package reconciler
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/plan"
 	"github.com/evenkeel/evenkeel/spec"
 )
 
@@ -30,12 +32,79 @@ type HostStatus struct {
 	State     spec.HostState `json:"state"` // wanted; empty: no longer in the spec
 	Reachable bool           `json:"reachable"`
 	Problem   string         `json:"problem,omitempty"`
-	Engine    fleet.Engine   `json:"engine"`
+	Engine    EngineStatus   `json:"engine"`
 	Nodes     int            `json:"nodes"`
-	Reserved  spec.Resources `json:"reserved"`
-	Capacity  spec.Resources `json:"capacity"`
+	Reserved  Room           `json:"reserved"`
+	Capacity  Room           `json:"capacity"`
 	Keeper    int            `json:"keeper"` // version; 0: none answers
-	Lease     *fleet.Lease   `json:"lease,omitempty"`
+	Lease     *LeaseStatus   `json:"lease,omitempty"`
+}
+
+// EngineStatus is what a host's Docker Engine says of itself; empty: it wasn't reached.
+type EngineStatus struct {
+	Name          string `json:"name,omitempty"`
+	Version       string `json:"version,omitempty"`
+	APIVersion    string `json:"apiVersion,omitempty"` // the negotiated one
+	OS            string `json:"os,omitempty"`
+	Arch          string `json:"arch,omitempty"` // as in Go: amd64, arm64
+	StorageDriver string `json:"storageDriver,omitempty"`
+	CPUs          int    `json:"cpus,omitempty"`
+	Memory        string `json:"memory,omitempty"` // as in a spec: 24Gi
+}
+
+func engineStatus(e fleet.Engine) EngineStatus {
+	s := EngineStatus{
+		Name: e.Name, Version: e.Version, APIVersion: e.APIVersion, OS: e.OS, Arch: e.Arch,
+		StorageDriver: e.StorageDriver, CPUs: e.CPUs,
+	}
+	if e.Memory > 0 {
+		s.Memory = e.Memory.String()
+	}
+	return s
+}
+
+// Room is memory and processor time, in JSON written as in a spec, 256Mi and 400m, and left out where there
+// is none.
+type Room spec.Resources
+
+type roomText struct {
+	Memory string `json:"memory,omitempty"`
+	CPU    string `json:"cpu,omitempty"`
+}
+
+// MarshalJSON writes the quantities as people write them.
+func (r Room) MarshalJSON() ([]byte, error) {
+	var t roomText
+	if r.Memory != 0 {
+		t.Memory = r.Memory.String()
+	}
+	if r.CPU != 0 {
+		t.CPU = r.CPU.String()
+	}
+	return json.Marshal(t)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (r *Room) UnmarshalJSON(data []byte) error {
+	var t roomText
+	if err := json.Unmarshal(data, &t); err != nil {
+		return err
+	}
+	*r = Room{}
+	var err error
+	if t.Memory != "" {
+		r.Memory, err = spec.ParseBytes(t.Memory)
+	}
+	if t.CPU != "" && err == nil {
+		r.CPU, err = spec.ParseCPU(t.CPU)
+	}
+	return err
+}
+
+// LeaseStatus says which controller may change a host.
+type LeaseStatus struct {
+	Holder string        `json:"holder"` // user@machine (pid)
+	Held   plan.Duration `json:"held"`   // for how long
 }
 
 // EnvironmentStatus is one environment.

@@ -11,7 +11,6 @@ import (
 	"github.com/evenkeel/evenkeel/reconciler/plan"
 	"github.com/evenkeel/evenkeel/reconciler/rollout"
 	"github.com/evenkeel/evenkeel/server/metrics"
-	"github.com/evenkeel/evenkeel/spec"
 )
 
 // seer is a controller of which metrics are told.
@@ -27,7 +26,7 @@ func TestWhatIsDoneAndSeenIsInTheMetrics(t *testing.T) {
 	c := &seer{status: reconciler.Status{
 		Fleet: "production", Revision: "8f3c", Converged: true,
 		Hosts: []reconciler.HostStatus{
-			{Name: "hn1", Reachable: true, Keeper: 4, Nodes: 2, Reserved: spec.Resources{Memory: 1024, CPU: 1500}, Capacity: spec.Resources{Memory: 2048, CPU: 7000}},
+			{Name: "hn1", Reachable: true, Keeper: 4, Nodes: 2, Reserved: reconciler.Room{Memory: 1024, CPU: 1500}, Capacity: reconciler.Room{Memory: 2048, CPU: 7000}},
 			{Name: "hn2", Keeper: 4},
 		},
 		Environments: []reconciler.EnvironmentStatus{{Name: "shop", Layers: []reconciler.LayerStatus{{Name: "web", Wanted: 3, Serving: 2, Paused: "gate"}}}},

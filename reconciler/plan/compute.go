@@ -102,6 +102,9 @@ func (w *world) finish() Plan {
 	if p.Warnings == nil {
 		p.Warnings = []string{}
 	}
+	for _, problem := range w.in.Desired.Warnings {
+		p.Warnings = append(p.Warnings, problem.String())
+	}
 	slices.Sort(p.Warnings)
 	p.Warnings = slices.Compact(p.Warnings)
 	slices.SortFunc(p.Networks, func(a, b EnvironmentNetwork) int {

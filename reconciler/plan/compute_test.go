@@ -255,3 +255,13 @@ func cordoned(s *spec.Spec, host string) *spec.Spec {
 	s.Fleet.Host(host).State = spec.HostCordoned
 	return s
 }
+
+func TestWarningsOfTheSpecAreThePlansToo(t *testing.T) {
+	s := onHosts(one, web(1))
+	s.Warnings = []spec.Problem{{File: "shop.yaml", Line: 7, Column: 5, Path: "spec.layers[0]", Message: "is probably not meant"}}
+	m := newModel("hn1")
+	m.settle(onHosts(one, web(1)))
+	p := plan.Compute(input(s, m.observe()))
+	require.Equal(t, []string{"shop.yaml:7:5: spec.layers[0]: is probably not meant"}, p.Warnings)
+	require.False(t, p.HasChanges)
+}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler"
 	"github.com/evenkeel/evenkeel/spec"
@@ -64,7 +65,7 @@ func lease(h reconciler.HostStatus) string {
 	if h.Lease == nil {
 		return "free"
 	}
-	return clean(h.Lease.Holder) + ", " + span(h.Lease.Held)
+	return clean(h.Lease.Holder) + ", " + span(time.Duration(h.Lease.Held))
 }
 
 // HostsMarkdown writes the hosts as a GitHub table.

@@ -9,21 +9,22 @@ import (
 	"github.com/evenkeel/evenkeel/reconciler"
 	"github.com/evenkeel/evenkeel/reconciler/drift"
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/plan"
 	"github.com/evenkeel/evenkeel/spec"
 )
 
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
 func aStatus() reconciler.Status {
-	room := spec.Resources{Memory: 14 << 30, CPU: 7000}
+	room := reconciler.Room{Memory: 14 << 30, CPU: 7000}
 	return reconciler.Status{
 		Fleet: "production", Revision: "8f3c2a1b9d0e4f5a", Time: noon,
 		Refused: "revision 99ab: shop.yaml:7:5: spec.layers[0].image: is missing\nshop.yaml:9:5: spec.layers[0].prots: unknown key; did you mean \"ports\"?",
 		Hosts: []reconciler.HostStatus{
 			{
 				Name: "hn1", Address: "10.0.0.11", State: spec.HostActive, Reachable: true, Nodes: 2, Keeper: 1, Capacity: room,
-				Engine:   fleet.Engine{Version: "20.10.24", APIVersion: "1.41", Arch: "amd64"},
-				Reserved: spec.Resources{Memory: 256 << 20, CPU: 400}, Lease: &fleet.Lease{Holder: "ann@ops1 (4711)", Held: 90 * time.Second},
+				Engine:   reconciler.EngineStatus{Version: "20.10.24", APIVersion: "1.41", Arch: "amd64"},
+				Reserved: reconciler.Room{Memory: 256 << 20, CPU: 400}, Lease: &reconciler.LeaseStatus{Holder: "ann@ops1 (4711)", Held: plan.Duration(90 * time.Second)},
 			},
 			{Name: "hn2", Address: "10.0.0.12", State: spec.HostActive, Problem: "no answer in time"},
 		},
