@@ -347,3 +347,37 @@ func checkGuard(t *rapid.T, o fleet.Observed, l *plan.Layer) {
 	}
 	require.Equal(t, before > 0 && l.MinServing == 0, l.Downtime)
 }
+
+// Of a layer that serves with all its nodes, and changes all of them, as many go on serving as its policy
+// leaves, and never none of several; worked out here in another way than the plan does.
+func TestAsManyServeAsThePolicyLeaves(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		nodes := rapid.IntRange(1, 7).Draw(t, "nodes")
+		most := rapid.IntRange(1, 8).Draw(t, "maxUnavailable")
+		strategy := rapid.SampledFrom([]spec.Strategy{spec.Sequential, spec.Simultaneous}).Draw(t, "strategy")
+		policy := func(l *spec.Layer) { l.Update.Strategy, l.Update.MaxUnavailable = strategy, most }
+		m := newModel("hn1")
+		m.settle(onHosts(one, web(nodes, policy)))
+		p := plan.Compute(input(onHosts(one, web(nodes, policy, newImage)), m.observe()))
+		require.Len(t, p.Layers[0].Operations, nodes)
+
+		left := 0
+		if strategy == spec.Sequential && nodes > 1 {
+			left = max(1, nodes-most)
+		}
+		require.Equal(t, left, p.Layers[0].MinServing)
+		require.Equal(t, left == 0, p.Layers[0].Downtime)
+	})
+}
+
+func TestTheLastNodeThatServesIsNotCountedOn(t *testing.T) {
+	m, s := newModel("hn1"), onHosts(one, web(2))
+	m.settle(s)
+	m.node(1).Spec, m.node(1).Written = "v1:old", `{"image":"older"}`
+	m.node(2).Health = fleet.HealthUnhealthy
+	p := plan.Compute(input(s, m.observe()))
+	require.Len(t, p.Layers[0].Operations, 1)
+	require.True(t, operation(p, 1).Serving)
+	require.Equal(t, 1, p.Layers[0].MinServing, "it isn't touched before the other one serves")
+	require.False(t, p.Layers[0].Downtime)
+}
