@@ -34,7 +34,7 @@ layer's update policy; progress is shown as it happens.
 
 Ctrl-C lets the node at hand be finished and get its names back; a second one stops at
 once, and the next pass mends what is left half done.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runApply(cmd.Context(), p, opts) },
 	}
 	opts.AddFlags(cmd.Flags())

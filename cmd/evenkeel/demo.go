@@ -40,7 +40,7 @@ them, kills one by hand, and shows how long it took to be out of the names and h
 Everything is made from this program: nothing is pulled, and nothing is left behind.
 
 It takes about a minute and ends with status 1 if a request failed during the rollout.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), p, opts) },
 	}
 	opts.AddFlags(cmd.Flags())

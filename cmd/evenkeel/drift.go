@@ -38,7 +38,7 @@ is a matter of plan. It changes nothing and needs no lease.
 
 A running evenkeel follows drift by itself, with the times at which it was first seen
 and what is over: /api/v1/drift on its --listen.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDrift(cmd.Context(), p, opts) },
 	}
 	opts.AddFlags(cmd.Flags())

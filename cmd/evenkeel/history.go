@@ -43,7 +43,7 @@ func newHistoryCommand(p *program) *cobra.Command {
 		Long: `Prints the journal that apply and run keep on this machine, the newest entry last: each
 operation on a node or a host, how it ended, how long it took, who ran the evenkeel that
 did it, and why it was done. It can be read while apply or run are at work.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runHistory(cmd.Context(), p, opts) },
 	}
 	opts.AddFlags(cmd.Flags())

@@ -14,7 +14,7 @@ func newHostsCommand(p *program) *cobra.Command {
 		Use:   "hosts",
 		Short: "Print the hosts, their engines, room and keepers",
 		Long:  "Reads the hosts and prints each: whether it can be reached, its engine, what is reserved on it, its keeper, and who holds its lease.",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runHosts(cmd.Context(), p, opts) },
 	}
 	opts.FleetOptions.AddFlags(cmd.Flags())

@@ -37,7 +37,7 @@ takes at least. It changes nothing and needs no lease, so it can run beside a ru
 
 With -o json it prints the plan as CI reads it, with -o markdown as a comment on a
 pull request.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runPlan(cmd.Context(), p, opts) },
 	}
 	opts.AddFlags(cmd.Flags())

@@ -102,7 +102,11 @@ func flagsFromEnvironment(flags *pflag.FlagSet, getenv func(string) string) erro
 			return
 		}
 		if err := flags.Set(f.Name, value); err != nil {
-			problems = append(problems, fmt.Errorf("%s=%q in the environment: %w", name, value, errors.Unwrap(err)))
+			problem := errors.Unwrap(err)
+			if f.Value.Type() == "bool" {
+				problem = errors.New("write true or false")
+			}
+			problems = append(problems, fmt.Errorf("%s=%q in the environment: %w", name, value, problem))
 		}
 	})
 	return errors.Join(problems...)
@@ -110,6 +114,18 @@ func flagsFromEnvironment(flags *pflag.FlagSet, getenv func(string) string) erro
 
 func environmentName(flag string) string {
 	return "EVENKEEL_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// noArguments refuses what a command doesn't take.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	if cmd.Flags().Lookup("repo") != nil {
+		hint = " (a repository is named with --repo, an environment with --environment where there is that flag)"
+	}
+	return fmt.Errorf("%s takes no arguments, and was given %q%s; `%[1]s --help` shows the flags", cmd.CommandPath(), args[0], hint)
 }
 
 // knownCommand refuses a command that there isn't, with the one that was probably meant.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -43,7 +44,7 @@ it is mended. While another controller holds the fleet's lease it waits, and say
 It serves /healthz, /readyz, /metrics, /api/v1/status, /api/v1/plan and /api/v1/drift on --listen.
 
 SIGTERM and Ctrl-C let the node at hand be finished; a second one stops at once.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runRun(cmd.Context(), p, opts) },
 	}
 	opts.AddFlags(cmd.Flags())
@@ -127,5 +128,5 @@ func listenError(address string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return errors.New("listening on " + address + ": the address is in use; choose another with --listen, or none with --listen ''")
 	}
-	return err
+	return fmt.Errorf("listening on %q: %w; write --listen as address:port, such as 127.0.0.1:8642, or '' for none", address, err)
 }

@@ -28,7 +28,7 @@ func newStatusCommand(p *program) *cobra.Command {
 		Use:   "status",
 		Short: "Print what runs where, and whether it serves",
 		Long:  "Reads the hosts and prints every node: where it is, whether it serves, and why not. It changes nothing.",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runStatus(cmd.Context(), p, opts) },
 	}
 	opts.AddFlags(cmd.Flags())

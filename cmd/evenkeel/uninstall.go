@@ -33,7 +33,7 @@ func newUninstallCommand(p *program) *cobra.Command {
 		Long: `Removes the fleet's nodes, networks and keepers from its hosts: at once, and without asking.
 Volumes stay unless --volumes is given, and are named. What belongs to other fleets, or to
 nobody, stays.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runUninstall(cmd.Context(), p, opts) },
 	}
 	opts.AddFlags(cmd.Flags())

@@ -25,7 +25,7 @@ func newVersionCommand(p *program) *cobra.Command {
 		Use:   "version",
 		Short: "Print the version",
 		Long:  "Prints the version, the commit that it was built from, and what it was built with.",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE:  func(*cobra.Command, []string) error { return runVersion(p) },
 	}
 }
