@@ -58,6 +58,30 @@ func TestFullHost(t *testing.T) {
 	require.Len(t, s.nodesOf(h, "web"), 2, "what fits is there")
 }
 
+// A port of the host that somebody else's container has is found out before the node that serves is stopped.
+func TestAPortThatIsTaken(t *testing.T) {
+	t.Parallel()
+	h := lab.Host(3)
+	s := newSite(t, h)
+	theirs := s.fleet + "-theirs"
+	byHand(t, h, "run", "-d", "--name", theirs, "-p", "19999:8080", "node:1")
+	t.Cleanup(func() { byHand(t, h, "rm", "-f", theirs) })
+	s.environment("shop", fmt.Sprintf(oneWeb, 1))
+	s.apply()
+	before := s.node(h, "web", 1)
+	s.environment("shop", strings.Replace(fmt.Sprintf(oneWeb, 2), "port: 8080}", "port: 8080, publish: 19999}", 1))
+	o := s.evenkeel("apply")
+	requireSays(t, o, "shop/web/1 is left as it is", "it is held by container "+theirs, "stop or remove that one")
+	after := s.node(h, "web", 1)
+	require.Equal(t, before.ID, after.ID)
+	require.Equal(t, before.StartedAt, after.StartedAt, "it was not touched")
+	require.NotContains(t, s.evenkeel("plan").stdout, "paused")
+
+	byHand(t, h, "stop", "-t", "0", theirs)
+	s.apply()
+	require.Equal(t, 1, layer(t, s.status(), "shop", "web").Serving)
+}
+
 func TestForeignNames(t *testing.T) {
 	t.Parallel()
 	h := lab.Host(3)

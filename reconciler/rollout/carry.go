@@ -55,6 +55,9 @@ func (s *step) run() error {
 	case plan.Resize:
 		return s.resize()
 	}
+	if err := s.portsFree(); err != nil {
+		return err
+	}
 	if err := s.withdraw(); err != nil {
 		return s.back(err)
 	}

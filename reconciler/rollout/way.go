@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/plan"
 )
 
 // How long a container waits for what another one of ours holds, which is let go when that one has ended.
@@ -40,6 +42,35 @@ func (s *step) endOthers() error {
 		if err := s.end(*in); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// portsFree says, before a node is touched, whether somebody else's container has a port of the host that
+// the new one needs. What can't be looked at holds nothing up: the start tells.
+func (s *step) portsFree() error {
+	var ports []fleet.Published
+	switch {
+	case s.op.Kind != plan.Redeploy:
+	case s.op.Container != nil: // also where it has been made meanwhile
+		ports = s.op.Container.Ports
+	case s.op.Candidate != nil:
+		ports = s.op.Candidate.Published
+	}
+	if !slices.ContainsFunc(ports, func(p fleet.Published) bool { return p.HostPort != 0 }) {
+		return nil
+	}
+	e, err := s.engine(s.op.Host)
+	if err != nil {
+		return err
+	}
+	occupants, err := e.Occupants(s.ctx)
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	occupants = slices.DeleteFunc(occupants, func(o fleet.Occupant) bool { return o.Fleet == s.world.Fleet() })
+	if by := holder(occupants, "", netip.Addr{}, ports); by != nil {
+		return &heldError{by: *by, err: fmt.Errorf("%s is left as it is: a port that it publishes on %s is taken", s.op.ID, s.op.Host)}
 	}
 	return nil
 }

@@ -58,6 +58,7 @@ func TestWhatAnotherContainerHolds(t *testing.T) {
 	db := fleet.Occupant{ID: "x", Name: "f_shop_db_1_g1", Fleet: "f", NodeID: fleet.NodeID{Environment: "shop", Layer: "db", Node: 1}}
 	withPort, withAddress, foreign := db, db, fleet.Occupant{ID: "x", Name: "theirs", Ports: port}
 	withPort.Ports = port
+	stranger := fleet.Occupant{ID: "x", Name: "theirs", Addresses: []netip.Addr{netip.MustParseAddr("10.112.0.1")}}
 	withAddress.Addresses = []netip.Addr{netip.MustParseAddr("10.112.0.1")}
 	tests := []struct {
 		name   string
@@ -69,7 +70,8 @@ func TestWhatAnotherContainerHolds(t *testing.T) {
 		{"a port of ours that is let go is waited for", withPort, 5 * time.Second, "", false},
 		{"an address of ours that is let go is waited for", withAddress, 5 * time.Second, "", false},
 		{"one of ours that stays fails the operation, and pauses nothing", withPort, 0, "container f_shop_db_1_g1 has not let go of it yet", false},
-		{"another's fails it at once", foreign, 0, "it is held by container theirs, which isn't this fleet's", true},
+		{"a port of another's fails it before the node is touched", foreign, 0, "shop/web/1 is left as it is: a port that it publishes on h1 is taken (it is held by container theirs, which isn't this fleet's", false},
+		{"an address of another's fails it at once", stranger, 0, "it is held by container theirs, which isn't this fleet's", true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -97,6 +99,11 @@ func TestWhatAnotherContainerHolds(t *testing.T) {
 				if test.paused {
 					require.Less(t, time.Since(m.begun), letGoPatience, "at once")
 					return
+				}
+				if len(test.holder.Fleet) == 0 {
+					require.True(t, m.runs(1), "the old one goes on")
+					require.Equal(t, 1, m.current[1])
+					require.Empty(t, m.signals, "nothing was stopped")
 				}
 				m.taken = nil
 				time.Sleep(firstRetry)

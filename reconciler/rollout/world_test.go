@@ -117,7 +117,7 @@ func (m *model) plan() plan.Layer {
 		next := m.instance(n, m.wanted)
 		op := plan.Operation{
 			Node: n, ID: next.NodeID, Kind: plan.Redeploy, Host: "h1", Intrusive: true, Serving: m.serves(n),
-			Container: &fleet.Container{NodeID: next.NodeID, Generation: m.wanted, Host: "h1"},
+			Container: &fleet.Container{NodeID: next.NodeID, Generation: m.wanted, Host: "h1", Ports: next.Published},
 			DNS:       &plan.Withdrawal{Withdraw: []string{"web"}},
 			Causes:    []plan.Cause{{Field: "image", To: fmt.Sprint(m.wanted)}},
 		}
