@@ -22,9 +22,8 @@ import (
 	"github.com/evenkeel/evenkeel/reconciler/rollout"
 )
 
-// seen is how soon what is done by hand has to be noticed, also by a busy machine: through events, long
-// before the next read, which comes after 30 s. How soon it was is in the log.
-const seen = 5 * time.Second
+// seen is how soon what is done by hand has to be noticed.
+const seen = time.Second
 
 // loop is a running `evenkeel run`.
 type loop struct {

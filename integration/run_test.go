@@ -241,7 +241,7 @@ func TestOneControllerAtATime(t *testing.T) {
 	begun = time.Now()
 	third.leads()
 	t.Logf("after the second was killed, the third led in %s", time.Since(begun))
-	require.Less(t, time.Since(begun), 40*time.Second)
+	require.Less(t, time.Since(begun), 22*time.Second)
 	s.environment("shop", fmt.Sprintf(oneWeb, 2))
 	third.converged()
 }

@@ -37,7 +37,7 @@ func TestEveryCallEndsOnAnEngineThatHangs(t *testing.T) {
 		require.ErrorIs(t, err, fleet.ErrUnreachable, name)
 		require.ErrorContains(t, err, "h2 did not answer within 300ms", name)
 	}
-	require.Less(t, time.Since(began), 30*time.Second)
+	require.Less(t, time.Since(began), 8*time.Second)
 	st := h.Observe(t.Context(), "any")
 	require.False(t, st.Reachable)
 	require.Contains(t, st.Problem, "h2 did not answer within 300ms")
@@ -71,7 +71,7 @@ func TestCutLinkEndsCallsAtTheirDeadline(t *testing.T) {
 	st := h.Observe(t.Context(), "any")
 	require.False(t, st.Reachable)
 	require.Contains(t, st.Problem, "h2 did not answer within 300ms")
-	require.Less(t, time.Since(began), 10*time.Second)
+	require.Less(t, time.Since(began), time.Second)
 	require.NoError(t, lh.Heal(t.Context()))
 	require.Eventually(t, func() bool { return h.Observe(t.Context(), "any").Reachable }, 10*time.Second, 50*time.Millisecond)
 }

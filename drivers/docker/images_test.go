@@ -90,7 +90,7 @@ func TestPullOfAMissingImageFailsFastAndClear(t *testing.T) {
 			require.ErrorIs(t, err, fleet.ErrNoImage)
 			require.ErrorContains(t, err, "resolving image "+test.ref+" on h1: ")
 			require.Equal(t, test.nowhere, errors.Is(err, fleet.ErrNowhere), "%s", err)
-			require.Less(t, time.Since(began), 30*time.Second)
+			require.Less(t, time.Since(began), 5*time.Second)
 		})
 	}
 }
@@ -132,7 +132,7 @@ func TestPullWithoutProgressFails(t *testing.T) {
 	began := time.Now()
 	err := h.Pull(t.Context(), silentRegistry(t)+"/web:1", fleet.Credentials{})
 	require.ErrorContains(t, err, "no progress for 1s")
-	require.Less(t, time.Since(began), 30*time.Second)
+	require.Less(t, time.Since(began), 3*time.Second)
 }
 
 func TestLoadOfWhatIsNoImageFails(t *testing.T) {
