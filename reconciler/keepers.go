@@ -95,8 +95,11 @@ func (c *Controller) ensureKeeper(ctx context.Context, h *host) error {
 		return fmt.Errorf("starting the keeper on %s: %w", h.name, err)
 	}
 	err := c.awaitKeeper(ctx, h)
-	if err == nil || ctx.Err() != nil {
+	switch {
+	case err == nil || ctx.Err() != nil:
 		return err
+	case errors.Is(err, errKeeperGone):
+		return c.ensureKeeper(ctx, h)
 	}
 	c.notice("warning", h.name, "the keeper doesn't answer and is made anew: "+err.Error())
 	if err := h.engine.Remove(ctx, k.ID); err != nil {
@@ -196,7 +199,10 @@ func (h *host) dropImage(ctx context.Context, id string) error {
 	return err
 }
 
-// awaitKeeper waits until the keeper has said hello.
+// errKeeperGone: a host has no keeper any more, though one was there a moment ago.
+var errKeeperGone = errors.New("its container is gone")
+
+// awaitKeeper waits until the keeper has said hello, for as long as there is one.
 func (c *Controller) awaitKeeper(ctx context.Context, h *host) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, keeperPatience, fmt.Errorf("no hello within %s", keeperPatience))
 	defer cancel()
@@ -207,10 +213,13 @@ func (c *Controller) awaitKeeper(ctx context.Context, h *host) error {
 		if h.keeper() != nil {
 			return nil
 		}
+		st := h.snapshot()
+		if st.Reachable && len(st.Keepers) == 0 {
+			return fmt.Errorf("the keeper on %s: %w", h.name, errKeeperGone)
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			st := h.snapshot()
 			return fmt.Errorf("the keeper on %s: %w %s", h.name, context.Cause(ctx), st.KeeperProblem)
 		}
 	}
