@@ -6,8 +6,10 @@ VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo d
 LDFLAGS    := -s -w -X main.version=$(VERSION)
 PREFLIGHT  := $(GO) run tools/preflight/main.go
 LINT       := $(GO) tool -modfile=tools/go.mod golangci-lint
-# What isn't an integration test.
-UNITS       = $(shell $(GO) list ./... | grep -v /evenkeel/integration)
+# What isn't an integration test, and what is: the simulated fleet needs no root, and both run a share of it.
+UNITS       = $(shell $(GO) list ./... | grep -v /evenkeel/integration) ./integration/sim
+# The long tests but for the simulated fleet's, which takes all of the machine for itself.
+SOAKS       = $(shell $(GO) list ./integration/... | grep -v /integration/sim)
 # More for go test, for example V=-v.
 V          ?=
 
@@ -39,7 +41,8 @@ integration: ## Run the tests against real Docker hosts (as root)
 
 soak: ## Run the long tests (tag soak)
 	@$(PREFLIGHT) test
-	$(GO) test -count=1 -timeout 40m -tags soak -run Soak $(V) ./integration/...
+	$(GO) test -count=1 -timeout 30m -tags soak -run Soak $(V) ./integration/sim
+	$(GO) test -count=1 -timeout 40m -tags soak -run Soak $(V) $(SOAKS)
 
 bench: ## Measure against bare engine calls, as ratios in one run
 	@$(PREFLIGHT) test
@@ -48,8 +51,8 @@ bench: ## Measure against bare engine calls, as ratios in one run
 lint: ## Check style and who imports whom
 	$(LINT) run --allow-parallel-runners ./...
 
-docs: ## Write docs/cli.md and docs/metrics.md anew
-	$(GO) test ./cmd/evenkeel ./server/metrics -run TestReferenceIsFresh -update
+docs: ## Write docs/cli.md, docs/metrics.md and docs/spec.md anew
+	$(GO) test ./cmd/evenkeel ./server/metrics ./schema -run TestReferenceIsFresh -update
 
 clean: ## Remove what was built
 	rm -rf $(BIN)

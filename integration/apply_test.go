@@ -1,12 +1,7 @@
 package integration
 
 import (
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -70,56 +65,48 @@ func TestScaleAndRemove(t *testing.T) {
 	}
 }
 
-// recorder is a proxy in front of an engine that notes the calls that change something.
-type recorder struct {
-	mu     sync.Mutex
-	writes []string
-}
-
-func record(t *testing.T, h *hosts.Host) (*recorder, string) {
-	t.Helper()
-	r := &recorder{}
-	target, err := url.Parse("http://" + h.Address().String() + ":2375")
-	require.NoError(t, err)
-	proxy := httputil.NewSingleHostReverseProxy(target)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		r.note(q)
-		proxy.ServeHTTP(w, q)
-	}))
-	t.Cleanup(server.Close)
-	return r, "tcp://" + strings.TrimPrefix(server.URL, "http://")
-}
-
-// note keeps what is no read. The exec session to the keeper is how it is spoken to; it changes nothing.
-func (r *recorder) note(q *http.Request) {
-	if q.Method == http.MethodGet || q.Method == http.MethodHead || strings.Contains(q.URL.Path, "/exec") {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.writes = append(r.writes, q.Method+" "+q.URL.Path)
-}
-
-func (r *recorder) taken() []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	w := r.writes
-	r.writes = nil
-	return w
-}
-
+// TestSecondApplyChangesNothing: with every key that a layer may have, on several hosts, nothing is written to an
+// engine or kept by a keeper by an apply, or by whole passes of a run, that find everything as it should be.
 func TestSecondApplyChangesNothing(t *testing.T) {
 	t.Parallel()
-	h := lab.Host(3)
-	calls, endpoint := record(t, h)
-	s := newSite(t, h)
-	fleetFile := strings.ReplaceAll(s.read("fleet.yaml"), h.Endpoint(), endpoint)
-	s.write("fleet.yaml", fleetFile)
-	s.environment("shop", strings.ReplaceAll(threeSpread, "placement: {antiAffinity: required}", ""))
+	s, recorders := newRecordedSite(t, "  policy: {allow: {privileged: [shop], hostPaths: [shop], capabilities: [shop]}}\n", lab.Host(2), lab.Host(3))
+	s.write("files/first", "from a file")
+	s.environment("shop", everyKey)
 	s.apply()
-	require.NotEmpty(t, calls.taken(), "the proxy sees what is done")
-	before := s.observe(h)
-	o := s.apply()
-	require.Empty(t, calls.taken(), "%s", o)
-	require.Equal(t, before.Keeper, s.observe(h).Keeper)
+	before := map[string]fleet.KeeperState{}
+	for i, h := range s.hosts {
+		require.NotEmpty(t, recorders[i].taken(), "the proxy sees what is done")
+		before[h.Name()] = s.remembered(h)
+	}
+	unchanged := func(o outcome) {
+		t.Helper()
+		for i, h := range s.hosts {
+			require.Empty(t, recorders[i].taken(), "on %s: %s", h.Name(), o)
+			require.Equal(t, before[h.Name()], s.remembered(h))
+		}
+	}
+	for range 2 {
+		unchanged(s.apply())
+	}
+	for _, r := range recorders {
+		r.looked("/containers/json") // forgets
+	}
+	l := s.run("--interval", "1s")
+	l.converged()
+	for _, r := range recorders {
+		lists := 0
+		eventually(t, patience, func() error {
+			lists += r.looked("/containers/json")
+			return enough(lists, 6)
+		})
+	}
+	l.end()
+	unchanged(l.wait())
+}
+
+// remembered is what a keeper has on its disk.
+func (s *site) remembered(h *hosts.Host) fleet.KeeperState {
+	s.t.Helper()
+	k := s.keeper(h)
+	return fleet.KeeperState{Serial: k.Serial, Zone: k.Zone, Records: k.Records, Copy: k.Copy, Mode: k.Mode, Problems: k.Problems}
 }

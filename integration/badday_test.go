@@ -166,42 +166,6 @@ func (p *process) until(what string, f func(step) bool) {
 	})
 }
 
-func TestApplyKilledAtAnyMoment(t *testing.T) {
-	t.Parallel()
-	h := lab.Host(2)
-	s := newSite(t, h)
-	const policy = "delay: 200ms, minHealthy: 300ms, drainTimeout: 1s"
-	version := 1
-	s.environment("shop", webAndClient(version, "", policy))
-	s.apply()
-	least := s.fewest(h, "web")
-	before := s.asked(h)
-	moments := []struct {
-		node  int
-		phase rollout.Phase
-	}{
-		{3, rollout.PhasePrepare}, {3, rollout.PhaseWithdraw}, {3, rollout.PhaseDrain}, {3, rollout.PhaseOperate},
-		{3, rollout.PhaseGate}, {3, rollout.PhaseDone}, {2, rollout.PhaseOperate}, {1, rollout.PhaseGate},
-	}
-	for _, m := range moments {
-		version++
-		s.environment("shop", webAndClient(version, "", policy))
-		p := s.command(context.Background(), "apply", "-o", "json")
-		p.until(fmt.Sprintf("%s of node %d", m.phase, m.node), func(st step) bool {
-			return st.Layer == "web" && st.Node == m.node && st.Phase == m.phase
-		})
-		p.kill()
-		o := s.applyOnceFree()
-		require.Equal(t, 0, o.code, "after a kill at %s of node %d: %s", m.phase, m.node, o)
-		require.Len(t, s.observe(h).Instances, 4, "nothing is left over after a kill at %s of node %d", m.phase, m.node)
-		require.Len(t, s.startedWith(fmt.Sprintf("VERSION=%d", version), h), 3)
-	}
-	after, fewest := s.asked(h), least()
-	t.Logf("%d requests, %d failed, at least %d nodes accepted throughout", after.Requests-before.Requests, after.Failed-before.Failed, fewest)
-	require.GreaterOrEqual(t, fewest, 2)
-	require.Zero(t, after.Failed-before.Failed, "%v", after.Errors)
-}
-
 // applyOnceFree applies as soon as the lease of a controller that was killed has ended.
 func (s *site) applyOnceFree() outcome {
 	s.t.Helper()

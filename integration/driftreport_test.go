@@ -1,18 +1,17 @@
 package integration
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/evenkeel/evenkeel/integration/lab/hosts"
 	"github.com/evenkeel/evenkeel/reconciler"
 	"github.com/evenkeel/evenkeel/reconciler/drift"
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
@@ -54,11 +53,15 @@ func byHands(s *site, id string, keeper string) []doneByHand {
 		{[]string{"pause", id}, []string{node + "state: running > paused"}},
 		{[]string{"rename", id, s.fleet + "-mine"}, []string{node + "name: " + fleet.ContainerName(s.fleet, fleet.NodeID{Environment: "shop", Layer: "web", Node: 1}, 1) + " > " + s.fleet + "-mine"}},
 		{[]string{"update", "--memory", "96m", "--memory-swap", "96m", id}, []string{node + "limit.memory: 64Mi > 96Mi"}},
+		{[]string{"update", "--memory-swap", "-1", id}, []string{node + "limit.swap: none > any amount"}},
+		{[]string{"update", "--pids-limit", "-1", id}, []string{node + "limit.pids: 4096 processes > none"}},
 		{[]string{"update", "--restart", "no", id}, []string{node + "restart policy: unless-stopped > no"}},
 		{[]string{"network", "connect", "bridge", id}, []string{node + "other network:  > bridge"}},
 		{[]string{"network", "disconnect", s.network("shop"), id}, []string{node + "network: " + s.network("shop") + " > not on it"}},
 		{[]string{"network", "disconnect", s.network("shop"), keeper}, []string{"keeper " + keeper + " network: " + s.network("shop") + " > not on it"}},
+		{[]string{"update", "--restart", "no", keeper}, []string{"keeper " + keeper + " restart policy: always > no"}},
 		{[]string{"kill", keeper}, []string{"keeper " + keeper + " state: running > exited"}},
+		{[]string{"rename", keeper, s.fleet + "-keeper"}, []string{"keeper " + keeper + " name: " + keeper + " > " + s.fleet + "-keeper"}},
 		{[]string{"rm", "-f", keeper}, []string{"keeper " + keeper + " state: running > missing"}},
 	}
 }
@@ -130,10 +133,114 @@ func TestRunTellsOfDriftAndHealsIt(t *testing.T) {
 		tell(hand, begun)
 		require.Equal(t, id, s.node(h, "web", 1).ID)
 	}
+	keeper := fleet.KeeperName(s.fleet)
+	for network, on := range map[string][]string{
+		s.network("shop"):         {id, s.node(h, "web", 2).ID, keeper},
+		fleet.UplinkName(s.fleet): {keeper},
+	} {
+		begun := time.Now()
+		l.signal(syscall.SIGSTOP) // it would be faster than two commands
+		for _, c := range on {
+			byHand(t, h, "network", "disconnect", "-f", network, c)
+		}
+		byHand(t, h, "network", "rm", network)
+		l.signal(syscall.SIGCONT)
+		tell(doneByHand{[]string{"network", "rm", network}, []string{"network " + network + " network: there > missing"}}, begun)
+		require.Equal(t, id, s.node(h, "web", 1).ID)
+	}
 	begun := time.Now()
 	byHand(t, h, "rm", "-f", id)
 	tell(doneByHand{[]string{"rm"}, []string{"shop/web/1 state: running > missing"}}, begun)
 	require.Empty(t, s.drift().Drift)
+}
+
+// manyNodes is a layer whose nodes are each harmed in another way.
+const manyNodes = `
+    - name: web
+      image: node:1
+      replicas: 14
+      resources: {memory: 64Mi}
+      volumes: [{name: data, path: /data, onRemove: delete}]
+      updatePolicy: {strategy: simultaneous, minHealthy: 0s, drainTimeout: 0s}
+`
+
+func TestRunTellsOfDriftThatItLeavesUntilItMayHeal(t *testing.T) {
+	t.Parallel()
+	h := lab.Host(2)
+	s := newSite(t, h)
+	s.extra = "  drift: {selfHeal: false}\n"
+	s.writeFleet()
+	s.environment("shop", manyNodes)
+	l := s.run("--interval", "10m") // what is seen, is seen by events
+	l.converged()
+	id := func(node int) fleet.NodeID { return fleet.NodeID{Environment: "shop", Layer: "web", Node: node} }
+	name := func(node int) string { return fleet.ContainerName(s.fleet, id(node), 1) }
+	volume, copied, mine := fleet.VolumeName(s.fleet, id(14), "data"), s.fleet+"-copy", s.fleet+"-mine"
+	want := []string{"container " + copied + " container:  > running"}
+	byHand(t, h, "run", "-d", "--name", copied, "--label", fleet.LabelFleet+"="+s.fleet, "node:1")
+	t.Cleanup(func() { byHand(t, h, "rm", "-f", copied) })
+	before := map[int]string{}
+	for i, hand := range []struct {
+		do   string
+		want []string
+	}{
+		{"kill %s", []string{"state: running > exited (exit code 137)"}},
+		{"stop -t 5 %s", []string{"state: running > exited (exit code 0)"}},
+		{"pause %s", []string{"state: running > paused"}},
+		{"rename %s " + mine, []string{"name: " + name(4) + " > " + mine}},
+		{"update --memory 96m --memory-swap 96m %s", []string{"limit.memory: 64Mi > 96Mi"}},
+		{"update --cpus 0.5 %s", []string{"limit.cpu: none > 500m"}},
+		{"update --cpu-quota 50000 %s", []string{"limit.cpu-quota: none > 50000"}},
+		{"update --cpuset-cpus 0 %s", []string{"limit.cpuset-cpus: none > 0"}},
+		{"update --memory-swap 96m %s", []string{"limit.swap: none > 32Mi"}},
+		{"update --pids-limit 100 %s", []string{"limit.pids: 4096 processes > 100 processes"}},
+		{"update --restart no %s", []string{"restart policy: unless-stopped > no"}},
+		{"network connect bridge %s", []string{"other network:  > bridge"}},
+		{"network disconnect " + s.network("shop") + " %s", []string{"network: " + s.network("shop") + " > not on it"}},
+		{"rm -f %s", []string{"state: running > missing"}},
+	} {
+		before[i+1] = s.node(h, "web", i+1).ID
+		byHand(t, h, strings.Fields(fmt.Sprintf(hand.do, before[i+1]))...)
+		for _, w := range hand.want {
+			want = append(want, fmt.Sprintf("shop/web/%d %s", i+1, w))
+		}
+	}
+	byHand(t, h, "volume", "rm", volume)
+	want = append(want, "volume "+volume+" volume: there > missing")
+	told := func(want []string) {
+		t.Helper()
+		slices.Sort(want)
+		eventually(t, patience, func() error {
+			r, err := l.drift()
+			if err != nil {
+				return err
+			}
+			found := findings(r.Drift)
+			slices.Sort(found)
+			for _, f := range r.Drift {
+				if f.Host != h.Name() || f.Since == nil || f.Remedy == "" {
+					return fmt.Errorf("%+v", f)
+				}
+			}
+			return unless(slices.Equal(found, want), fmt.Sprintf("%q, wanted %q", found, want))
+		})
+	}
+	told(want)
+	alone := s.drift()
+	require.ElementsMatch(t, want, findings(alone.Drift), "a single look finds the same")
+
+	s.extra = ""
+	s.writeFleet()
+	s.commit()
+	told(want[:1])
+	l.converged()
+	for node, was := range before {
+		anew := slices.Contains([]int{6, 7, 8, 14}, node) // a limit can't be lifted in place, and a node that is gone is gone
+		require.Equal(t, anew, s.node(h, "web", node).ID != was, "node %d", node)
+	}
+	require.Equal(t, "true", byHand(t, h, "inspect", "-f", "{{.State.Running}}", copied), "that one is nobody's to touch")
+	byHand(t, h, "rm", "-f", copied)
+	told(nil)
 }
 
 func TestDriftIsOnlyReported(t *testing.T) {
@@ -149,7 +256,7 @@ func TestDriftIsOnlyReported(t *testing.T) {
 	var want []string
 	for _, hand := range byHands(s, id, keeper) {
 		switch {
-		case hand.args[len(hand.args)-1] == keeper: // brought back in any case
+		case slices.Contains(hand.args, keeper): // brought back in any case
 		case hand.args[0] == "stop" || hand.args[0] == "kill": // one state is enough
 		default:
 			byHand(t, h, hand.args...)
@@ -160,7 +267,7 @@ func TestDriftIsOnlyReported(t *testing.T) {
 			require.Equal(t, want, found)
 		}
 	}
-	require.Len(t, want, 6)
+	require.Len(t, want, 8)
 	before := s.observe(h).Instances
 	s.evenkeel("apply")
 	r := s.drift()
@@ -182,7 +289,7 @@ func TestATagThatMovedIsToldOf(t *testing.T) {
 	t.Parallel()
 	h := lab.Host(3)
 	s := newSite(t, h)
-	push := registry(t)
+	r, push := startRegistry(t)
 	tagged, was := push("moving:1", "1")
 	own := s.fleet + "-own:1"
 	byHand(t, h, "tag", "node:1", own)
@@ -199,101 +306,30 @@ func TestATagThatMovedIsToldOf(t *testing.T) {
 	before := s.observe(h).Instances
 	s.apply()
 	require.Equal(t, before, s.observe(h).Instances, "that is told of, and changes nothing")
-}
+	asked := len(r.Requests())
+	require.Contains(t, s.evenkeel("plan").stdout, "shop/web: "+tagged+" stands for "+is+" by now")
+	require.NotRegexp(t, `GET \S*/manifests/`, strings.Join(r.Requests()[asked:], "\n"), "a GET of a manifest counts as a pull")
 
-// everyKey has every key that a layer may have.
-const everyKey = `
-    - name: web
-      image: node:1
-      pull: never
-      replicas: 2
-      cloudlets: {reserved: 1, limit: 2}
-      placement: {antiAffinity: preferred, hosts: {}}
-      dependsOn: [db]
-      command: []
-      entrypoint: [/program]
-      workingDir: /tmp
-      user: "1000:1000"
-      init: true
-      env: {LOG_LEVEL: info}
-      labels: {com.example/team: shop}
-      logging: {driver: json-file, options: {max-size: 10m}}
-      tmpfs: ["/run/app:size=1m"]
-      ulimits: {nofile: {soft: 1024, hard: 4096}}
-      files: [{path: /etc/app.conf, content: "a = 1", mode: "0600"}]
-      volumes: [{name: uploads, path: /srv/uploads, onRemove: delete}]
-      ports: [{name: http, port: 8080, publish: 0}, {name: dns, port: 53, protocol: udp}]
-      security: {privileged: true, capabilities: [NET_ADMIN], hostPaths: [{source: /etc, target: /host/etc, readOnly: true}]}
-      healthCheck: {http: {port: http, path: /healthz}, interval: 200ms, startPeriod: 1s, restartAfter: 1m}
-      stop: {signal: SIGINT, grace: 5s}
-      restart: first
-      redeploy: first
-      updatePolicy: {strategy: sequential, minHealthy: 0s, delay: 0s, healthTimeout: 20s}
-    - name: db
-      image: node:1
-      resources: {memory: 64Mi, cpu: "64", memoryReservation: 32Mi}
-      security: {readOnly: true}
-      healthCheck: {exec: [/program, get, "http://127.0.0.1:8080/healthz"], interval: 200ms}
-      updatePolicy: {healthTimeout: 20s}
-`
-
-func TestAFleetAsItWasMadeHasNoDrift(t *testing.T) {
-	t.Parallel()
-	var schema struct {
-		Defs struct {
-			Layer struct {
-				Properties map[string]any `json:"properties"`
-			} `json:"layer"`
-		} `json:"$defs"`
-	}
-	l := ownLab(t, 2)
-	s := newSite(t, l.Hosts()...)
-	require.NoError(t, json.Unmarshal([]byte(s.evenkeel("schema", "environment").stdout), &schema))
-	require.NotEmpty(t, schema.Defs.Layer.Properties)
-	for key := range schema.Defs.Layer.Properties {
-		require.Contains(t, strings.ReplaceAll(everyKey, "- name:", "  name:"), "\n      "+key+":", "this test is to use every key: add it to everyKey")
-	}
-	s.extra = "  policy: {allow: {privileged: [shop], hostPaths: [shop], capabilities: [shop]}}\n"
-	s.writeFleet()
-	s.environment("shop", everyKey)
-	s.apply()
-	none := func(when string) {
-		t.Helper()
-		r := s.drift()
-		require.Empty(t, r.Drift, when)
-		require.Empty(t, r.Unknown, when)
-	}
-	none("once it was applied")
-	for _, h := range l.Hosts() {
-		faulty(t, h.StopEngine)
-		faulty(t, func(ctx context.Context) error { return h.StartEngine(ctx) })
-	}
-	s.settled(l.Hosts()...)
-	none("after every engine was restarted")
-	for _, h := range l.Hosts() {
-		faulty(t, h.PowerOff)
-		faulty(t, h.PowerOn)
-	}
-	s.settled(l.Hosts()...)
-	none("after a power cut")
-}
-
-// settled waits until the engines have brought everything back by themselves.
-func (s *site) settled(on ...*hosts.Host) {
-	s.t.Helper()
-	for _, h := range on {
-		e := openEngine(s.t, s.entry(h), s.credentials)
-		eventually(s.t, patience, func() error {
-			st := e.Observe(s.t.Context(), s.fleet)
-			if !st.Reachable {
-				return fmt.Errorf("%s: %s", h.Name(), st.Problem)
+	l := s.run("--interval", "1s") // it asks for tags once in ten of them
+	moved := func() (found drift.Report) {
+		eventually(t, patience, func() (err error) {
+			if found, err = l.drift(); err != nil {
+				return err
 			}
-			for _, in := range st.Instances {
-				if in.State != fleet.StateRunning {
-					return fmt.Errorf("%s is %s", in.Name, in.State)
-				}
-			}
-			return unless(len(st.Keepers) == 1 && st.Keepers[0].State == fleet.StateRunning, "the keeper isn't back")
+			return unless(len(found.Drift) == 2, fmt.Sprint(findings(found.Drift)))
 		})
+		return found
 	}
+	moved()
+	require.NoError(t, r.Close())
+	eventually(t, patience, func() error {
+		found := moved()
+		return unless(len(found.Unknown) == 1 && strings.Contains(found.Unknown[0], "whether its tag has moved: image "+tagged), fmt.Sprint(found.Unknown))
+	})
+	alone := s.drift()
+	require.Equal(t, []string{"shop/own/1"}, []string{alone.Drift[0].Node}, "who never had an answer says nothing of the other")
+	require.Len(t, alone.Drift, 1)
+	require.Len(t, alone.Unknown, 1)
+	l.converged()
+	require.Equal(t, before, s.observe(h).Instances)
 }

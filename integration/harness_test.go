@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,18 +44,34 @@ type site struct {
 	// reach is how hosts are reached that aren't reached over plain tcp; credentials is where their files are.
 	reach       map[string]spec.Host
 	credentials string
-	env         []string // more for evenkeel's environment
-	through     []string // what runs evenkeel; nothing: it is run by itself
+	public      map[string]string // hosts' public addresses
+	env         []string          // more for evenkeel's environment
+	through     []string          // what runs evenkeel; nothing: it is run by itself
+	program     string            // another evenkeel than the one under test; empty: that
+	more        string            // keys of each host
+	last        []func()          // what is done once the site has been cleared
 }
 
 // newSite makes a repository with a fleet over the given hosts. What evenkeel put onto them is removed at
 // the test's end.
 func newSite(t *testing.T, on ...*hosts.Host) *site {
 	t.Helper()
+	s := makeSite(t, on...)
+	t.Cleanup(func() {
+		for _, f := range s.last {
+			defer f()
+		}
+		s.clear()
+	})
+	return s
+}
+
+// makeSite is newSite on hosts that are removed with what is on them.
+func makeSite(t *testing.T, on ...*hosts.Host) *site {
+	t.Helper()
 	s := &site{t: t, dir: t.TempDir(), state: t.TempDir(), hosts: on, fleet: fmt.Sprintf("t%d", fleets.Add(1))}
 	s.git("init", "-q", "-b", "main")
 	s.writeFleet()
-	t.Cleanup(s.clear)
 	return s
 }
 
@@ -65,6 +82,9 @@ func (s *site) pool() string {
 	require.NoError(s.t, err)
 	return fmt.Sprintf("10.%d.%d.0/20", 112+n/16, n%16*16)
 }
+
+// atEnd has something done once the site has been cleared.
+func (s *site) atEnd(f func()) { s.last = append(s.last, f) }
 
 func (s *site) writeFleet() {
 	var b strings.Builder
@@ -78,7 +98,13 @@ func (s *site) writeFleet() {
 		if e.SSH != (spec.SSH{}) {
 			fmt.Fprintf(&b, ", ssh: {key: %q, knownHosts: %q}", e.SSH.Key, e.SSH.KnownHosts)
 		}
-		b.WriteString("}\n")
+		if e.Address != "" {
+			fmt.Fprintf(&b, ", address: %q", e.Address)
+		}
+		if a := s.public[h.Name()]; a != "" {
+			fmt.Fprintf(&b, ", publicAddresses: [%s]", a)
+		}
+		b.WriteString(s.more + "}\n")
 	}
 	fmt.Fprintf(&b, "  network: {driver: bridge, pool: %s}\n  prune: {maxShare: 100%%}\n%s", s.pool(), s.extra)
 	s.write("fleet.yaml", b.String())
@@ -169,7 +195,7 @@ type process struct {
 func (s *site) command(ctx context.Context, args ...string) *process {
 	s.t.Helper()
 	p := &process{t: s.t, done: make(chan struct{})}
-	args = append(append(slices.Clone(s.through), program), args...)
+	args = append(append(slices.Clone(s.through), cmp.Or(s.program, program)), args...)
 	p.cmd = exec.CommandContext(ctx, args[0], args[1:]...)
 	p.cmd.Env = append(os.Environ(), "EVENKEEL_REPO="+s.dir, "EVENKEEL_STATE="+s.state, "EVENKEEL_CREDENTIALS_DIR="+s.credentials)
 	p.cmd.Env = append(p.cmd.Env, s.env...)

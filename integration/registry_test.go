@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -100,6 +101,18 @@ func TestCredentialsAreRereadForEachPull(t *testing.T) {
 				require.NoError(t, os.WriteFile(filepath.Join(s.credentials, "registry/password"), []byte(password+"\n"), 0o600))
 			}
 		},
+		"a helper that Docker's config names": func(t *testing.T, s *site, r *image.Registry) func(string) {
+			dir, helpers := t.TempDir(), t.TempDir()
+			s.env = []string{"DOCKER_CONFIG=" + dir, "PATH=" + helpers + ":" + os.Getenv("PATH")}
+			config := fmt.Sprintf(`{"credHelpers": {%q: "lab"}}`, r.Address())
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(config), 0o600))
+			return func(password string) {
+				script := fmt.Sprintf("#!/bin/sh\necho '{\"Username\": \"ci\", \"Secret\": %q}'\n", password)
+				next := filepath.Join(helpers, "next")
+				require.NoError(t, os.WriteFile(next, []byte(script), 0o700)) //nolint:gosec // a program
+				require.NoError(t, os.Rename(next, filepath.Join(helpers, "docker-credential-lab")))
+			}
+		},
 		"Docker's config": func(t *testing.T, s *site, r *image.Registry) func(string) {
 			dir := t.TempDir()
 			s.env = []string{"DOCKER_CONFIG=" + dir}
@@ -159,4 +172,72 @@ func TestARegistryThatIsDown(t *testing.T) {
 	st := s.status()
 	require.Equal(t, 3, layer(t, st, "shop", "web").Serving, "healed and scaled: %s", o)
 	require.Equal(t, 1, layer(t, st, "news", "fresh").Serving, "healed: %s", o)
+}
+
+// TestARegistryThatRefuses says what it was asked for, what it answered and what would help, whichever of the two asks
+// it for: what a tag stands for, or the image. Once it does as it should everything goes on.
+func TestARegistryThatRefuses(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, lab.Host(1))
+	r, push := startRegistry(t)
+	ref, _ := push("shop/web:1", s.fleet)
+	s.environment("shop", fmt.Sprintf(oneFrom, ref, 1))
+	blobs := func(req *http.Request) bool { return strings.Contains(req.URL.Path, "/blobs/") }
+	all := func(*http.Request) bool { return true }
+	for _, refusal := range []struct {
+		status int
+		of     func(*http.Request) bool
+		says   []string
+	}{
+		{http.StatusForbidden, all, []string{"403", "registry " + r.Address() + " gives it to nobody without credentials", "docker login " + r.Address()}},
+		{http.StatusTooManyRequests, all, []string{"has been asked too often for now", "log in there for a higher limit, or wait"}},
+		{http.StatusForbidden, blobs, []string{"gives it to nobody without credentials", "docker login " + r.Address()}},
+		{http.StatusTooManyRequests, blobs, []string{"has been asked too often for now", "log in there for a higher limit, or wait"}},
+	} {
+		r.Answer(func(req *http.Request) int {
+			if refusal.of(req) {
+				return refusal.status
+			}
+			return 0
+		})
+		o := s.evenkeel("apply")
+		require.Equal(t, 1, o.code, "%s", o)
+		for _, text := range append(refusal.says, "shop/web", r.Address()+"/shop/web") {
+			require.Contains(t, o.stdout+o.stderr, text, "%d: %s", refusal.status, o)
+		}
+	}
+	r.Answer(nil)
+	s.apply()
+}
+
+// TestWhatHostsHaveNeedsNoRegistry: with `pull: missing` a node is made from what was pulled for it last, with a warning,
+// where no instance is left to tell the digest and the registry is down; one whose host hasn't it waits and says why.
+func TestWhatHostsHaveNeedsNoRegistry(t *testing.T) {
+	t.Parallel()
+	with, without := lab.Host(2), lab.Host(3)
+	s := newSite(t, with)
+	r, push := startRegistry(t)
+	ref, digested := push("shop/web:1", s.fleet)
+	s.environment("shop", fmt.Sprintf(oneFrom, ref, 1))
+	s.apply()
+	require.NoError(t, r.Close())
+	byHand(t, with, "rm", "-f", s.node(with, "web", 1).ID)
+	warning := "shop/web is made from " + digested + ", which was pulled for it last and may not be what " + ref + " stands for by now"
+	require.Contains(t, s.evenkeel("plan").stdout, warning)
+	require.Contains(t, s.apply().stderr, "what has no instance left is made from "+digested)
+	require.Equal(t, digested, layer(t, s.status(), "shop", "web").Nodes[0].Image)
+
+	byHand(t, with, "rm", "-f", s.node(with, "web", 1).ID)
+	s.hosts = append(s.hosts, without)
+	s.writeFleet()
+	s.environment("shop", strings.Replace(fmt.Sprintf(oneFrom, ref, 2), "name: web", "name: web, placement: {antiAffinity: required}", 1))
+	o := s.evenkeel("apply")
+	requireSays(t, o, "shop/web/2", without.Name(), r.Address(), "connection refused")
+	require.Equal(t, 1, layer(t, s.status(), "shop", "web").Serving, "%s", o)
+
+	s.environment("shop", strings.Replace(fmt.Sprintf(oneFrom, ref, 1), "name: web", "name: web, redeploy: again", 1))
+	before := s.node(with, "web", 1)
+	o = s.evenkeel("apply")
+	requireSays(t, o, "shop/web/1", "connection refused")
+	require.Equal(t, before.ID, s.node(with, "web", 1).ID, "a node that is asked to become what the tag stands for now waits for that")
 }

@@ -21,6 +21,7 @@ func (h *host) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/hello", func(w http.ResponseWriter, _ *http.Request) { answer(w, h.hello()) })
 	mux.HandleFunc("GET /v1/state", func(w http.ResponseWriter, _ *http.Request) { answer(w, h.state()) })
+	mux.HandleFunc("GET /v1/room", h.handleRoom)
 	mux.HandleFunc("GET /v1/watch", h.watch)
 	mux.HandleFunc("POST /v1/lease", h.handleAcquire)
 	mux.HandleFunc("DELETE /v1/lease", h.handleChange(func(*http.Request) (change, error) {

@@ -97,7 +97,7 @@ func (h *host) serve() {
 	for _, e := range h.store.Copy().Environments {
 		environments = append(environments, strings.ToLower(e.Name))
 	}
-	h.prober.Set(targets(&zone.Zone))
+	h.prober.Set(Targets(&zone.Zone))
 	h.names.Serve(names.Compile(&zone.Zone, zone.Serial, environments, h.prober.Healthy), zone.Zone.Networks)
 }
 
@@ -170,7 +170,7 @@ func (h *host) change(token uint64, s *session, do func() error) error {
 
 // setZone keeps a zone and puts it in effect before it returns.
 func (h *host) setZone(z *fleet.Zone) (uint64, error) {
-	if err := checkZone(z); err != nil {
+	if err := CheckZone(z); err != nil {
 		return 0, err
 	}
 	if f := h.options.Fleet; f != "" && z.Fleet != f {

@@ -24,8 +24,8 @@ var (
 	domain = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 )
 
-// checkZone refuses what can't be served. What passes can't harm the keeper.
-func checkZone(z *fleet.Zone) error {
+// CheckZone refuses what can't be served. What passes can't harm the keeper.
+func CheckZone(z *fleet.Zone) error {
 	switch {
 	case len(z.Domain) > 120 || !domain.MatchString(z.Domain):
 		return invalid("domain %q isn't a DNS name", z.Domain)
@@ -118,8 +118,8 @@ const (
 	defaultTimeout  = 2 * time.Second
 )
 
-// targets are the zone's nodes as they are probed.
-func targets(z *fleet.Zone) []probe.Target {
+// Targets are the zone's nodes as they are probed.
+func Targets(z *fleet.Zone) []probe.Target {
 	source := make(map[string]netip.Addr, len(z.Networks))
 	for _, n := range z.Networks {
 		source[n.Environment] = n.Address

@@ -100,11 +100,11 @@ func FuzzZone(f *testing.F) {
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		z := new(fleet.Zone)
-		if json.Unmarshal(b, z) != nil || checkZone(z) != nil {
+		if json.Unmarshal(b, z) != nil || CheckZone(z) != nil {
 			return
 		}
 		names.Compile(z, 1, nil, func(string) *atomic.Bool { return new(atomic.Bool) })
-		for _, target := range targets(z) {
+		for _, target := range Targets(z) {
 			for _, p := range target.Probes {
 				require.Positive(t, p.Interval)
 				require.Positive(t, p.Timeout)

@@ -23,9 +23,32 @@ func (c *Controller) changing(ctx context.Context, op plan.HostOperation, do fun
 		s.Error = err.Error() // which whoever asked for it says
 	} else {
 		c.notice("info", op.Host, s.String())
+		c.repeat(op, s.Time)
 	}
 	c.stepped(s)
 	return err
+}
+
+// repeat notes what was done on a host, and says where that is too much by now.
+func (c *Controller) repeat(op plan.HostOperation, at time.Time) {
+	c.mu.Lock()
+	problem := ""
+	if ch, counts := c.changeOn(op); counts {
+		problem = c.repeats.Note(ch, at)
+	}
+	c.mu.Unlock()
+	if problem != "" {
+		c.notice("error", op.Host, problem)
+	}
+}
+
+// changeOn is an operation on a host as it is counted; false: it isn't. c.mu is held.
+func (c *Controller) changeOn(op plan.HostOperation) (plan.Change, bool) {
+	written := ""
+	if op.Instance != nil {
+		written = c.writtenFor(op.Instance.LayerID())
+	}
+	return plan.ChangeOnHost(op, written)
 }
 
 // stepped tells of what was done on a host and keeps it in the journal.

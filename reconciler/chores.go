@@ -26,14 +26,17 @@ func (c *Controller) beginChores(ctx context.Context, p plan.Plan, number int) {
 		if op.What == "keeper" && (op.Operation == "create" || op.Operation == "start") {
 			continue // made and started when the host is leased
 		}
-		if op.Within {
-			continue // its node's operation ends it; then it is planned anew
+		if op.Waits != "" || op.Within {
+			continue // it was done too often a moment ago, or its node's operation ends it; then it is planned anew
 		}
 		if !c.canWrite(op.Host) || op.Operation != "remove" && c.atWork(op) {
 			continue // planned anew once that has ended, or the host is in reach, its keeper answers and its lease is ours
 		}
 		if op.Instance != nil && c.worked(c.host(op.Host), op.Instance) {
 			continue // planned anew when its operation has ended
+		}
+		if op.Operation == "replace" && op.What == "keeper" && c.busyOn(op.Host) {
+			continue // no other operation is begun there until that one has ended
 		}
 		if c.takeChore(choreKey(op), number) {
 			byHost[op.Host] = append(byHost[op.Host], op)
@@ -135,7 +138,7 @@ func (c *Controller) chore(ctx context.Context, hostName string, op plan.HostOpe
 			return c.mendKeeper(ctx, h, op)
 		}
 		return writes{c}.Prepare(ctx, hostName, op.Environment)
-	case "disconnect keeper":
+	case "disconnect keeper", "rename keeper", "update keeper":
 		return c.mendKeeper(ctx, h, op)
 	case "rename container", "update container", "disconnect container", "connect container":
 		return c.mend(ctx, h, op)

@@ -10,7 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/evenkeel/evenkeel/reconciler/external"
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/names"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
 	"github.com/evenkeel/evenkeel/reconciler/rollout"
 	"github.com/evenkeel/evenkeel/spec"
@@ -31,16 +33,25 @@ type Controller struct {
 	waiting  string        // who holds the lease, while it isn't us
 	hosts    map[string]*host
 	out      map[fleet.NodeID]string // nodes that are kept out of their layer's names, and why
+	ends     map[fleet.NodeID]bool   // those that may be ending, as a controller before this one wished
+	stop     <-chan struct{}         // closed: what waits only for the time ends
 	outages  map[fleet.LayerID]bool  // layers that were said to have no healthy node
 	images   map[string]*lookup      // by what is written
 	lookedUp int                     // attempts that have ended
+	tags     map[string]plan.Tag     // what the images of nodes stand for by now, as it was last found out
 	workers  map[fleet.LayerID]*rollout.Worker
 	// newWorker makes a worker; nil: none may be begun.
 	newWorker func(fleet.LayerID) *rollout.Worker
 	choring   rollout.Crew
-	chores    map[string]time.Time  // host operations at hand (atHand) or not to be tried before
-	done      map[string]int        // those that ended well, by the number of the newest input then
-	plan      plan.Plan             // the newest
+	chores    map[string]time.Time // host operations at hand (atHand) or not to be tried before
+	done      map[string]int       // those that ended well, by the number of the newest input then
+	repeats   plan.Repeats         // what was done again and again
+	plan      plan.Plan            // the newest
+	outside   *outside             // zones at DNS providers
+	said      said
+	damping   names.Damping         // of nodes whose health comes and goes
+	nothing   bool                  // all of the fleet goes: no external name is wanted
+	cleared   map[string]bool       // records that were to be removed then, by their zones and IDs, and whether they were
 	drifting  *drifting             // nil: nobody follows it
 	planned   int                   // the number of the input that it was computed from
 	inputs    int                   // gathered so far
@@ -55,6 +66,9 @@ type Controller struct {
 	shared  time.Time     // when the copy was last handed out
 	handed  fleet.Copy    // the last one that was
 	resting chan struct{} // see idle
+
+	// glances: it reads once and writes nothing.
+	glances atomic.Bool
 
 	// leading: the leases were taken, and operations are begun.
 	leading atomic.Bool
@@ -85,7 +99,8 @@ func New(o Options) *Controller {
 	return &Controller{
 		opts: o, slots: rollout.NewSlots(),
 		outages: map[fleet.LayerID]bool{},
-		hosts:   map[string]*host{}, ended: map[fleet.LayerID]int{}, out: map[fleet.NodeID]string{}, images: map[string]*lookup{},
+		hosts:   map[string]*host{}, ended: map[fleet.LayerID]int{}, out: map[fleet.NodeID]string{}, cleared: map[string]bool{}, ends: map[fleet.NodeID]bool{}, images: map[string]*lookup{},
+		outside: &outside{Names: external.New(external.Options{})},
 		workers: map[fleet.LayerID]*rollout.Worker{}, chores: map[string]time.Time{},
 		kicks: make(chan struct{}, 1),
 	}
@@ -195,6 +210,9 @@ func (c *Controller) enforce(revision string, desired *spec.Spec) error {
 			return err
 		}
 	}
+	if err := c.openZones(desired); err != nil {
+		return err
+	}
 	c.forgetImages(c.desired, desired)
 	if revision != c.revision {
 		c.weighed = nil
@@ -212,7 +230,7 @@ func (c *Controller) openHost(s spec.Host) error {
 	}
 	e, err := c.opts.Open(s)
 	if err != nil {
-		return fmt.Errorf("host %s: %w", s.Name, err)
+		return err // it says of which host
 	}
 	if ok {
 		c.leave(h)

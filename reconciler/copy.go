@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
+	"sync"
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
@@ -119,24 +119,45 @@ func (c *Controller) giveCopy(ctx context.Context, h *host, next *fleet.Copy) {
 	}
 }
 
+// leaveCopy hands the copy out as it is in the end: what was made last is in none yet, and whoever comes next has to
+// know of it, also where its host is lost by then.
+func (c *Controller) leaveCopy(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
+	defer cancel()
+	next := c.copyNow()
+	var wg sync.WaitGroup
+	for _, h := range c.allHosts() {
+		wg.Go(func() { c.giveCopy(ctx, h, next) })
+	}
+	wg.Wait()
+}
+
 // nextCopy is the copy to hand out now; nil: none. No two that differ have the same serial, also while
 // no keeper has acknowledged the last one.
 func (c *Controller) nextCopy() *fleet.Copy {
 	idle := c.allIdle()
+	c.mu.Lock()
+	early := !idle && time.Since(c.shared) < copyPause
+	c.mu.Unlock()
+	if early {
+		return nil
+	}
+	return c.copyNow()
+}
+
+// copyNow is the copy as of now; nil: it isn't known.
+func (c *Controller) copyNow() *fleet.Copy {
 	observed := c.observed()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !idle && time.Since(c.shared) < copyPause {
-		return nil
-	}
-	next, ok := zone.Copy(c.desired, observed, c.plan.Networks)
+	next, ok := zone.Copy(c.desired, observed, c.plan.Networks, zone.Outside{Said: c.said.digests, Zones: c.zonesSeen()})
 	if !ok {
 		return nil
 	}
 	c.shared = time.Now()
 	if next.Serial <= c.handed.Serial {
 		next.Serial = c.handed.Serial
-		if !reflect.DeepEqual(next, c.handed) {
+		if !next.Same(&c.handed) {
 			next.Serial++
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/evenkeel/evenkeel/reconciler/drift"
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
-	"github.com/evenkeel/evenkeel/spec"
 )
 
 // How much drift that is over a running controller goes on telling of.
@@ -23,49 +22,24 @@ func (c *Controller) Drift(ctx context.Context) (drift.Report, error) {
 	if _, err := c.Fetch(ctx); err != nil {
 		return drift.Report{}, err
 	}
+	c.glances.Store(true)
 	ctx, end := c.aside(ctx)
 	defer end()
-	c.observeAll(ctx)
+	c.lookAtAll(ctx)
 	c.openGone(ctx)
-	_, in := c.input()
-	tags, problems := c.tags(ctx, in)
-	r := driftOf(in, tags)
-	r.Unknown = append(r.Unknown, problems...)
-	return c.scoped(r), ctx.Err()
-}
-
-func driftOf(in plan.Input, tags map[string]plan.Image) drift.Report {
-	return drift.Compute(drift.Input{Revision: in.Revision, Desired: in.Desired, Observed: in.Observed, Now: time.Now(), Tags: tags})
-}
-
-// tagPatience is how long a registry may take to say what a tag stands for.
-const tagPatience = 5 * time.Second
-
-// tags looks up what the written images stand for by now, side by side: those that nodes were made of a
-// registry's digest from in the registry, the others on their hosts.
-func (c *Controller) tags(ctx context.Context, in plan.Input) (tags map[string]plan.Image, problems []string) {
-	ctx, cancel := context.WithTimeout(ctx, tagPatience)
-	defer cancel()
-	var mu sync.Mutex
 	var wg sync.WaitGroup
-	tags = map[string]plan.Image{}
-	for _, r := range drift.Tags(in.Desired, in.Observed) {
-		wg.Go(func() {
-			img := c.resolveOne(ctx, r, func([]string) {})
-			mu.Lock()
-			defer mu.Unlock()
-			tags[r.Image] = img
-			if img.Problem == "" && img.Digest == "" && r.Pull == spec.PullAlways {
-				img.Problem = "image " + r.Image + " can't be looked up in its registry"
-			}
-			if img.Problem != "" {
-				problems = append(problems, "whether its tag has moved: "+img.Problem)
-			}
-		})
-	}
+	wg.Go(func() { c.readFiles(ctx) })
+	wg.Go(func() { c.readTags(ctx, anyWay, tagPatience) })
 	wg.Wait()
-	slices.Sort(problems)
-	return tags, problems
+	_, in := c.input()
+	return c.scoped(driftOf(in)), ctx.Err()
+}
+
+func driftOf(in plan.Input) drift.Report {
+	return drift.Compute(drift.Input{
+		Revision: in.Revision, Desired: in.Desired, Observed: in.Observed, Now: time.Now(), Tags: in.Tags,
+		Zones: in.Zones, Said: in.Said, Out: in.Out,
+	})
 }
 
 func (c *Controller) scoped(r drift.Report) drift.Report {
@@ -109,7 +83,7 @@ func (c *Controller) noteDrift(number int, in plan.Input, busy map[fleet.NodeID]
 	for id := range c.nodesAtHand() {
 		busy[id] = true
 	}
-	r := c.scoped(driftOf(in, nil))
+	r := c.scoped(driftOf(in))
 	untaken := c.untaken()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -127,6 +101,23 @@ func (c *Controller) noteDrift(number int, in plan.Input, busy map[fleet.NodeID]
 	})
 	c.drifting.report = r.After(c.drifting.report, keepEnded, mostEnded)
 	c.drifting.number = number
+}
+
+// noteLoss takes in what was last read of a host whose keeper is about to be started or made anew, since no pass may
+// see it as it is. One that has never been ours is only just being made.
+func (c *Controller) noteLoss(h *host) {
+	h.mu.Lock()
+	ours := h.taken
+	h.mu.Unlock()
+	c.mu.Lock()
+	follows := c.drifting != nil
+	c.mu.Unlock()
+	if !ours || !follows {
+		return
+	}
+	busy := c.nodesAtHand()
+	number, in := c.input()
+	c.noteDrift(number, in, busy)
 }
 
 // nodesAtHand are the nodes that workers are changing.

@@ -3,6 +3,7 @@ package reconciler
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/plan"
 	"github.com/evenkeel/evenkeel/reconciler/rollout"
 	"github.com/evenkeel/evenkeel/spec"
 )
@@ -40,6 +42,9 @@ type engine struct {
 	has       map[string]bool // images
 	events    chan fleet.Event
 	observing chan struct{} // told of each observation that hangs
+	files     map[string]map[string]file
+	reads     []string // of files
+	looks     func(ctx context.Context) error
 }
 
 func newEngine(name string) *engine {
@@ -49,7 +54,7 @@ func newEngine(name string) *engine {
 		Networks: []fleet.Network{{Name: fleet.UplinkName("f"), Fleet: "f", Role: fleet.RoleKeeper}},
 		Keepers: []fleet.KeeperContainer{{
 			ID: "k-" + name, Name: fleet.KeeperName("f"), Version: 1, State: fleet.StateRunning,
-			Networks: map[string]netip.Addr{fleet.UplinkName("f"): {}},
+			Networks: map[string]netip.Addr{fleet.UplinkName("f"): {}}, RestartPolicy: plan.KeeperRestartPolicy,
 		}},
 	}
 	return e
@@ -92,6 +97,60 @@ func (e *engine) Events(ctx context.Context, _ string) <-chan fleet.Event {
 	return e.events
 }
 func (e *engine) Close() error { return nil }
+
+// file is one in a container.
+type file struct {
+	content string
+	mode    uint32
+	at      time.Time
+}
+
+// putFiles puts them into a container. e.mu is held.
+func (e *engine) putFiles(id string, files []spec.File) {
+	if e.files == nil {
+		e.files = map[string]map[string]file{}
+	}
+	e.files[id] = map[string]file{}
+	for _, f := range files {
+		e.files[id][f.Path] = file{string(f.Content), f.Mode, fleet.PutAt(time.Now())}
+	}
+}
+
+// write changes a file in a container behind evenkeel's back.
+func (e *engine) write(id, path string, f file) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.files[id][path] = f
+}
+
+func (e *engine) StatFile(ctx context.Context, id, path string) (fleet.File, error) {
+	e.mu.Lock()
+	looks := e.looks
+	e.mu.Unlock()
+	if looks != nil {
+		if err := looks(ctx); err != nil {
+			return fleet.File{}, err
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !slices.ContainsFunc(e.state.Instances, func(in fleet.Instance) bool { return in.ID == id }) {
+		return fleet.File{}, fleet.ErrNotFound
+	}
+	f, ok := e.files[id][path]
+	if !ok {
+		return fleet.File{Path: path, Missing: true}, nil
+	}
+	return fleet.File{Path: path, Mode: fs.FileMode(f.mode), Size: int64(len(f.content)), ModTime: f.at}, nil
+}
+
+func (e *engine) ReadFile(ctx context.Context, id, path string, _ int64) (fleet.File, []byte, error) {
+	f, err := e.StatFile(ctx, id, path)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.reads = append(e.reads, id+" "+path)
+	return f, []byte(e.files[id][path].content), err
+}
 
 func (e *engine) Image(ctx context.Context, ref string) (fleet.ImageInfo, error) {
 	e.mu.Lock()
@@ -156,8 +215,10 @@ func (e *engine) Create(_ context.Context, c fleet.Container) (string, error) {
 		NodeID: c.NodeID, Host: e.name, Generation: c.Generation, ID: id, Name: c.Name, State: fleet.StateCreated,
 		Written: c.Labels[fleet.LabelWritten], Spec: c.Labels[fleet.LabelSpec], Image: c.Labels[fleet.LabelImage],
 		Limits: c.Limits, RestartPolicy: c.Restart, Network: c.Network, Address: c.Address,
+		CreatedAt: time.Now(),
 	})
 	fleet.SortInstances(e.state.Instances)
+	e.putFiles(id, c.Files)
 	return id, nil
 }
 
@@ -271,11 +332,12 @@ type keeper struct {
 	mu      sync.Mutex
 	state   fleet.KeeperState
 	done    chan struct{}
-	silent  time.Time // since when it doesn't answer; zero: it does
-	stuck   bool      // it takes no zone
-	forgets bool      // it takes zones and never says so
-	refuses string    // who else has the lease
-	broken  error     // why it can't be had
+	silent  time.Time     // since when it doesn't answer; zero: it does
+	stuck   bool          // it takes no zone
+	forgets bool          // it takes zones and never says so
+	refuses string        // who else has the lease
+	broken  error         // why it can't be had
+	news    chan struct{} // tells of changes; nil: nothing does
 	// judge is what its probes say of a node; nil: that it has long been healthy.
 	judge func(n fleet.ZoneNode) (r fleet.ProbeResult, known bool)
 }
@@ -389,16 +451,30 @@ func (k *keeper) PutRecord(_ context.Context, key string, v any) error {
 func (k *keeper) DeleteRecord(_ context.Context, key string) error {
 	return k.change(func(s *fleet.KeeperState) { s.Records = fleet.WithRecord(s.Records, fleet.Record{Key: key}) })
 }
-func (k *keeper) Watch(ctx context.Context) <-chan struct{} { return make(chan struct{}) }
+func (k *keeper) Watch(ctx context.Context) <-chan struct{} {
+	if k.news == nil {
+		return make(chan struct{})
+	}
+	return k.news
+}
 
 func controller(t *testing.T, r *repo, engines ...*engine) *Controller {
+	as := map[string]Engine{}
+	for _, e := range engines {
+		as[e.name] = e
+	}
+	return controllerOf(t, r, as, engines...)
+}
+
+// controllerOf is a controller that is given other engines in the place of those that stand behind them.
+func controllerOf(t *testing.T, r *repo, as map[string]Engine, engines ...*engine) *Controller {
 	byName := map[string]*engine{}
 	for _, e := range engines {
 		byName[e.name] = e
 	}
 	return New(Options{
 		Source: r, Holder: "test", KeeperVersion: 1,
-		Open: func(h spec.Host) (Engine, error) { return byName[h.Name], nil },
+		Open: func(h spec.Host) (Engine, error) { return as[h.Name], nil },
 		DialKeeper: func(ctx context.Context, dial func(context.Context) (net.Conn, error)) (Keeper, error) {
 			c, err := dial(ctx)
 			if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
+	"github.com/evenkeel/evenkeel/reconciler/rollout"
 	"github.com/evenkeel/evenkeel/spec"
 )
 
@@ -20,36 +21,40 @@ type host struct {
 	spec   spec.Host
 	engine Engine
 
-	mu      sync.Mutex
-	state   fleet.HostState
-	read    bool             // state was read at least once
-	begun   time.Time        // when the reading began that state is from
-	lostAt  time.Time        // since when it, or its keeper, is out of reach; zero: both answer
-	patches map[string]patch // what writes told since the last reading began
-	session Keeper           // nil: none
-	told    *fleet.Zone      // what the keeper acknowledged last; nil: not known
-	toldAt  time.Time        // when told was acknowledged; zero: it was read
-	askedAt time.Time        // when the keeper was asked for what state.Keeper is from
+	mu       sync.Mutex
+	state    fleet.HostState
+	read     bool             // state was read at least once
+	begun    time.Time        // when the reading began that state is from
+	saidLost bool             // it was said that it is out of reach, and not yet that it is back
+	lostAt   time.Time        // since when it, or its keeper, is out of reach; zero: both answer
+	patches  map[string]patch // what writes told since the last reading began
+	session  Keeper           // nil: none
+	with     string           // the container of the session's keeper
+	told     *fleet.Zone      // what the keeper acknowledged last; nil: not known
+	toldAt   time.Time        // when told was acknowledged; zero: it was read
+	askedAt  time.Time        // when the keeper was asked for what state.Keeper is from
 	// acknowledged is what the keeper has acknowledged since the answer in state was asked for, by key.
 	acknowledged map[string]acknowledged
 	leased       bool
-	taken        bool   // the lease was ours at least once
-	muted        string // why the keeper could not be brought to answer, as it was said; empty: it answers
+	inherited    *fleet.Zone // what the keeper had when its lease was granted; nil: that has been looked at
+	taken        bool        // the lease was ours at least once
+	muted        string      // why the keeper could not be brought to answer, as it was said; empty: it answers
 	// regaining is closed when the last attempt to bring the host back has ended; nil: there was none.
 	regaining chan struct{}
 
-	dialing   sync.Mutex // one dial at a time
-	telling   sync.Mutex // one zone at a time
-	untold    error      // why the last one was not acknowledged; nil: it was; under telling
-	untoldAt  time.Time  // when that was found out; under telling
-	preparing sync.Mutex // one environment's network at a time
+	dialing   rollout.Lock // one dial at a time
+	telling   rollout.Lock // one zone at a time
+	untold    error        // why the last one was not acknowledged; nil: it was; under telling
+	untoldAt  time.Time    // when that was found out; under telling
+	preparing rollout.Lock // one environment's network at a time
 
 	reading errand             // reads the host
+	looking errand             // looks at files in its nodes
 	writing errand             // tells the keeper what it is to have
 	records []plan.RecordWrite // that the keeper is to have without an operation; under mu
 	copy    *fleet.Copy        // of who is where, that it is to have; nil: none yet; under mu
 
-	asking     sync.Mutex // guards the keeper's last answer
+	asking     rollout.Lock // guards the keeper's last answer
 	answer     *fleet.KeeperState
 	answeredAt time.Time
 }
@@ -115,9 +120,16 @@ func (h *host) observe(ctx context.Context, c *Controller, fleetName string) {
 			asked <- answer{s, err}
 		}()
 	}
+	var early *earlySession
+	if k == nil && c.glances.Load() {
+		early = h.dialEarly(ctx, c, fleetName)
+		defer early.drop()
+	}
 	state := h.engine.Observe(ctx, fleetName)
 	if k == nil && state.Reachable {
-		k = h.dial(ctx, c, state.Keepers)
+		if k = early.taken(state.Keepers); k == nil {
+			k = h.dial(ctx, c, state.Keepers)
+		}
 		if k != nil {
 			s, err := k.State(ctx)
 			asked <- answer{s, err}
@@ -173,6 +185,7 @@ func (h *host) keep(state fleet.HostState, begun time.Time) {
 	if state.Keeper != nil {
 		state.Keeper = h.withAcknowledged(state.Keeper, begun)
 	}
+	state.Files = h.state.Files
 	h.state, h.read = state, true
 }
 

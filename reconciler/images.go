@@ -39,7 +39,12 @@ func (c *Controller) resolveOne(ctx context.Context, r plan.ImageRequest, silent
 	if digest != "" {
 		return plan.Image{Digest: withDigest(r.Image, digest)}
 	}
-	return onlyThere(r, img, missing, err)
+	there := onlyThere(r, img, missing, err)
+	if err != nil && r.Pull == spec.PullMissing && len(there.IDs) == 0 && !settled(err) {
+		last, _ := fleet.LastPulled(c.observed(), r.Image)
+		there.Before = last.Ref
+	}
+	return there
 }
 
 // askHosts asks the hosts what they have under a name, side by side. A host that doesn't answer says
@@ -136,11 +141,15 @@ func (c *Controller) askRegistry(ctx context.Context, r plan.ImageRequest, silen
 	if err != nil {
 		return "", err
 	}
+	return askInTurn(ctx, c.askers(r, as), silent)
+}
+
+// askInTurn asks one after the other, the next one too where one gets no answer for a while, and tells who waits.
+func askInTurn(ctx context.Context, askers []asker, silent func(waits []string)) (digest string, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	askers := c.askers(r, as)
 	answers := make(chan answer, len(askers))
 	var waits []string
 	for _, one := range askers {

@@ -29,30 +29,77 @@ var connectArgs = []string{"/evenkeel", "keeper", "connect"}
 // dial opens the session with a host's keeper, where a keeper runs; nil: it doesn't answer, and the
 // reason is kept for people.
 func (h *host) dial(ctx context.Context, c *Controller, keepers []fleet.KeeperContainer) Keeper {
-	h.dialing.Lock()
-	defer h.dialing.Unlock()
+	if h.dialing.Take(ctx) != nil {
+		return nil
+	}
+	defer h.dialing.Give()
 	if k := h.keeper(); k != nil {
 		return k
 	}
-	running := current(keepers, c.fleetName())
-	if running == nil || running.State != fleet.StateRunning {
-		return nil
-	}
-	k, err := c.opts.DialKeeper(ctx, func(ctx context.Context) (net.Conn, error) {
-		return h.engine.Exec(ctx, running.ID, connectArgs)
-	})
+	with, k, err := c.speakTo(ctx, h, keepers)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err != nil {
 		h.state.KeeperProblem = fmt.Sprintf("the keeper on %s doesn't answer: %s", h.name, err)
 		return nil
 	}
-	h.session, h.leased, h.told = k, false, nil
+	if k == nil {
+		return nil
+	}
+	h.session, h.with, h.leased, h.told = k, with, false, nil
 	h.state.KeeperProblem, h.muted = "", ""
 	return k
 }
 
-// current is the keeper that is to be spoken to: the one with the keeper's name, else its successor.
+// speakTo opens a session with the keeper that is to be spoken to; nil: none runs. While a hand-over isn't over
+// there are two, of which it is the active one, whatever their names: the other neither grants nor writes, and which
+// of them that is may change when both are started again. Where that can't be told, since one doesn't answer, it
+// is neither.
+func (c *Controller) speakTo(ctx context.Context, h *host, keepers []fleet.KeeperContainer) (with string, k Keeper, err error) {
+	first := current(keepers, c.fleetName())
+	for i := range keepers {
+		container := &keepers[i]
+		if container.State != fleet.StateRunning {
+			continue
+		}
+		other, e := c.opts.DialKeeper(ctx, func(ctx context.Context) (net.Conn, error) {
+			return h.engine.Exec(ctx, container.ID, connectArgs)
+		})
+		switch {
+		case e != nil:
+			err = errors.Join(err, e)
+		case len(keepers) == 1:
+			return container.ID, other, nil
+		case active(ctx, other):
+			hangUp(k)
+			return container.ID, other, nil
+		case k == nil || container == first:
+			hangUp(k)
+			with, k = container.ID, other
+		default:
+			hangUp(other)
+		}
+	}
+	if err != nil {
+		hangUp(k)
+		return "", nil, err
+	}
+	return with, k, nil
+}
+
+func active(ctx context.Context, k Keeper) bool {
+	s, err := k.State(ctx)
+	return err == nil && s.Mode == fleet.KeeperActive
+}
+
+// hangUp ends a session that is of no use; nil: there is none.
+func hangUp(k Keeper) {
+	if k != nil {
+		_ = k.Close() // nothing is lost with it
+	}
+}
+
+// current is a host's keeper: the one with the keeper's name, else its successor.
 func current(keepers []fleet.KeeperContainer, fleetName string) *fleet.KeeperContainer {
 	for i := range keepers {
 		if keepers[i].Name == fleet.KeeperName(fleetName) {
@@ -76,6 +123,9 @@ func (c *Controller) ensureKeeper(ctx context.Context, h *host) error {
 	if k != nil && h.keeper() != nil {
 		return nil
 	}
+	if k == nil || k.State != fleet.StateRunning {
+		c.noteLoss(h)
+	}
 	if k == nil {
 		was := ""
 		if slices.ContainsFunc(st.Networks, func(n fleet.Network) bool { return n.Name == fleet.UplinkName(name) }) {
@@ -87,22 +137,38 @@ func (c *Controller) ensureKeeper(ctx context.Context, h *host) error {
 		}
 		return c.awaitKeeper(ctx, h)
 	}
-	if err := c.startKeeper(ctx, h, *k); err != nil {
+	var err error
+	runs := k.State == fleet.StateRunning
+	if !runs {
+		err = c.startKeeper(ctx, h, *k)
+	}
+	switch {
+	case err == nil && runs:
+		err = c.awaitRunning(ctx, h)
+	case err == nil:
+		err = c.awaitKeeper(ctx, h)
+	case errors.Is(err, fleet.ErrUnreachable):
+		return fmt.Errorf("starting the keeper on %s: %w", h.name, err)
+	default:
 		c.observeHost(ctx, h)
 		if current(h.snapshot().Keepers, name) == nil { // it was being removed
 			return c.ensureKeeper(ctx, h)
 		}
-		return fmt.Errorf("starting the keeper on %s: %w", h.name, err)
+		err = fmt.Errorf("it can't be started: %w", err)
 	}
-	err := c.awaitKeeper(ctx, h)
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return err
 	case errors.Is(err, errKeeperGone):
 		return c.ensureKeeper(ctx, h)
 	}
-	c.notice("warning", h.name, "the keeper doesn't answer and is made anew: "+err.Error())
-	if err := h.engine.Remove(ctx, k.ID); err != nil {
+	return c.renewKeeper(ctx, h, k.ID, err)
+}
+
+// renewKeeper makes a keeper anew that doesn't answer, or that its engine can't start. All that it has is in its volume.
+func (c *Controller) renewKeeper(ctx context.Context, h *host, id string, why error) error {
+	c.notice("warning", h.name, "the keeper doesn't answer and is made anew: "+why.Error())
+	if err := h.engine.Remove(ctx, id); err != nil {
 		return fmt.Errorf("removing the keeper on %s, which doesn't answer: %w", h.name, err)
 	}
 	if err := c.createKeeper(ctx, h, "not answering"); err != nil {
@@ -111,13 +177,10 @@ func (c *Controller) ensureKeeper(ctx context.Context, h *host) error {
 	return c.awaitKeeper(ctx, h)
 }
 
-// startKeeper starts a keeper that is there; one that runs is left as it is.
+// startKeeper starts a keeper that is there.
 func (c *Controller) startKeeper(ctx context.Context, h *host, k fleet.KeeperContainer) error {
-	start := func(ctx context.Context) error { return h.engine.Start(ctx, k.ID) }
-	if k.State == fleet.StateRunning {
-		return start(ctx)
-	}
-	return c.changing(ctx, plan.HostOperation{Host: h.name, Operation: "start", What: "keeper", Name: k.Name}, start)
+	op := plan.HostOperation{Host: h.name, Operation: "start", What: "keeper", Name: k.Name}
+	return c.changing(ctx, op, func(ctx context.Context) error { return h.engine.Start(ctx, k.ID) })
 }
 
 // createKeeper makes and starts a keeper. One that another controller made meanwhile is as good. What the one
@@ -132,14 +195,10 @@ func (c *Controller) createKeeper(ctx context.Context, h *host, was string) erro
 }
 
 func (c *Controller) makeKeeper(ctx context.Context, h *host, fleetName string) error {
-	tag, err := c.loadImage(ctx, h)
-	if err != nil {
-		return err
-	}
 	if err := h.engine.EnsureNetwork(ctx, uplink(fleetName)); err != nil {
 		return fmt.Errorf("network %s: %w", fleet.UplinkName(fleetName), err)
 	}
-	id, err := h.engine.CreateService(ctx, c.keeperService(h, fleet.KeeperName(fleetName), tag))
+	id, err := c.keeperContainer(ctx, h, fleet.KeeperName(fleetName))
 	if errors.Is(err, fleet.ErrConflict) {
 		c.observeHost(ctx, h)
 		if k := current(h.snapshot().Keepers, fleetName); k != nil {
@@ -150,6 +209,25 @@ func (c *Controller) makeKeeper(ctx context.Context, h *host, fleetName string) 
 		return err
 	}
 	return h.engine.Start(ctx, id)
+}
+
+// imageTries is how often evenkeel's own image is loaded that somebody removes before a container is made of it: another
+// fleet's uninstall, or a prune.
+const imageTries = 3
+
+// keeperContainer makes a keeper's container, from an image that is loaded where it isn't there.
+func (c *Controller) keeperContainer(ctx context.Context, h *host, name string) (id string, err error) {
+	for range imageTries {
+		tag, missing := c.loadImage(ctx, h)
+		if missing != nil {
+			return "", missing
+		}
+		id, err = h.engine.CreateService(ctx, c.keeperService(h, name, tag))
+		if !errors.Is(err, fleet.ErrNoImage) {
+			return id, err
+		}
+	}
+	return "", err
 }
 
 func (c *Controller) keeperService(h *host, name, tag string) fleet.Service {
@@ -166,7 +244,7 @@ func (c *Controller) keeperService(h *host, name, tag string) fleet.Service {
 		Sysctls:      map[string]string{"net.ipv4.ip_forward": "0"},
 		Volumes:      []fleet.Mount{{Name: fleet.KeeperVolume(fleetName), Target: "/var/lib/evenkeel", Labels: volume}},
 		Capabilities: []string{"NET_BIND_SERVICE"},
-		Restart:      "always", LogMaxSize: "1m",
+		Restart:      plan.KeeperRestartPolicy, LogMaxSize: "1m",
 	}
 }
 
@@ -199,11 +277,21 @@ func (h *host) dropImage(ctx context.Context, id string) error {
 	return err
 }
 
-// errKeeperGone: a host has no keeper any more, though one was there a moment ago.
+// errKeeperGone: a host has no keeper that runs any more, though there was one a moment ago.
 var errKeeperGone = errors.New("its container is gone")
 
 // awaitKeeper waits until the keeper has said hello, for as long as there is one.
 func (c *Controller) awaitKeeper(ctx context.Context, h *host) error {
+	return c.awaitHello(ctx, h, func(k *fleet.KeeperContainer) bool { return k != nil })
+}
+
+// awaitRunning waits for the hello of a keeper that was found running, for as long as it runs: one that was stopped is
+// told of before it is started again.
+func (c *Controller) awaitRunning(ctx context.Context, h *host) error {
+	return c.awaitHello(ctx, h, func(k *fleet.KeeperContainer) bool { return k != nil && k.State == fleet.StateRunning })
+}
+
+func (c *Controller) awaitHello(ctx context.Context, h *host, worth func(*fleet.KeeperContainer) bool) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, keeperPatience, fmt.Errorf("no hello within %s", keeperPatience))
 	defer cancel()
 	tick := time.NewTicker(keeperPoll)
@@ -214,7 +302,7 @@ func (c *Controller) awaitKeeper(ctx context.Context, h *host) error {
 			return nil
 		}
 		st := h.snapshot()
-		if st.Reachable && len(st.Keepers) == 0 {
+		if st.Reachable && !worth(current(st.Keepers, c.fleetName())) {
 			return fmt.Errorf("the keeper on %s: %w", h.name, errKeeperGone)
 		}
 		select {
@@ -224,9 +312,6 @@ func (c *Controller) awaitKeeper(ctx context.Context, h *host) error {
 		}
 	}
 }
-
-// successor is the name of a keeper that is about to take another's place.
-func successor(fleetName string) string { return fleet.KeeperName(fleetName) + "-next" }
 
 // replaceKeeper puts a newer keeper into an older one's place, network by network, so that no lookup is
 // lost. A hand-over that was cut short goes on from what is there.
@@ -272,15 +357,11 @@ func byName(keepers []fleet.KeeperContainer, name string) *fleet.KeeperContainer
 
 // ensureSuccessor starts the new keeper beside the old one, on the uplink alone.
 func (c *Controller) ensureSuccessor(ctx context.Context, h *host) (fleet.KeeperContainer, error) {
-	name := successor(c.fleetName())
+	name := fleet.SuccessorName(fleet.KeeperName(c.fleetName()))
 	if k := byName(h.snapshot().Keepers, name); k != nil {
 		return *k, h.engine.Start(ctx, k.ID)
 	}
-	tag, err := c.loadImage(ctx, h)
-	if err != nil {
-		return fleet.KeeperContainer{}, err
-	}
-	id, err := h.engine.CreateService(ctx, c.keeperService(h, name, tag))
+	id, err := c.keeperContainer(ctx, h, name)
 	if err != nil {
 		return fleet.KeeperContainer{}, err
 	}

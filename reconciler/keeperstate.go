@@ -13,8 +13,10 @@ const stateAge = 50 * time.Millisecond
 
 // keeperState asks the keeper, or takes an answer that was given just now, unless it has been told something since.
 func (h *host) keeperState(ctx context.Context) (*fleet.KeeperState, error) {
-	h.asking.Lock()
-	defer h.asking.Unlock()
+	if err := h.asking.Take(ctx); err != nil {
+		return nil, fmt.Errorf("the keeper on %s: %w", h.name, err)
+	}
+	defer h.asking.Give()
 	if h.answer != nil && time.Since(h.answeredAt) < stateAge && !h.toldSince(h.answeredAt) {
 		return h.answer, nil
 	}

@@ -37,7 +37,7 @@ func TestWhatAKeeperAcknowledgedWhileItsHostWasReadCounts(t *testing.T) {
 		h2.exit(t, "shop-web-1-g1") // else it would have its names back by itself
 		c, ctx := ready(t, r, h1, h2)
 		h := c.host("h2")
-		require.NoError(t, names{c}.Restore(ctx, shopWeb1))
+		require.NoError(t, naming{c}.Restore(ctx, shopWeb1))
 		h2.mu.Lock()
 		h2.slow = time.Second
 		h2.mu.Unlock()
@@ -47,14 +47,14 @@ func TestWhatAKeeperAcknowledgedWhileItsHostWasReadCounts(t *testing.T) {
 		require.NoError(t, records{c}.PutRecord(ctx, "h2", "gone/x", 1))
 		require.NoError(t, records{c}.PutRecord(ctx, "h2", fleet.CurrentKey(shopWeb1), fleet.CurrentRecord{Generation: 7}))
 		require.NoError(t, records{c}.DeleteRecord(ctx, "h2", "gone/x"))
-		_, err := names{c}.Withdraw(ctx, shopWeb1, "test")
+		_, err := naming{c}.Withdraw(ctx, shopWeb1, "test")
 		require.NoError(t, err)
 		<-read
 		require.Equal(t, 7, fleet.Recorded(c.observed())[shopWeb1])
 		var v any
 		require.False(t, h.snapshot().Keeper.Record("gone/x", &v))
 		require.Equal(t, "withdrawn: test", h2.keeper.out(t, shopWeb1))
-		require.NoError(t, names{c}.Restore(ctx, shopWeb1))
+		require.NoError(t, naming{c}.Restore(ctx, shopWeb1))
 		require.Equal(t, "stopped", h2.keeper.out(t, shopWeb1), "it is withdrawn no longer")
 
 		// What somebody else changed is seen by the next reading.
@@ -90,14 +90,14 @@ func TestAnUnansweredWithdrawalIsTakenBack(t *testing.T) {
 		r, h1, h2 := two(t)
 		h2.exit(t, "shop-web-1-g1") // else it would have its names back by itself
 		c, ctx := ready(t, r, h1, h2)
-		require.NoError(t, names{c}.Restore(ctx, shopWeb1))
+		require.NoError(t, naming{c}.Restore(ctx, shopWeb1))
 		require.NoError(t, h2.keeper.change(func(*fleet.KeeperState) { h2.keeper.forgets = true }))
 		c.setOut(shopWeb1, "test")
 		require.ErrorIs(t, c.tell(ctx, c.host("h2")), fleet.ErrUnreachable)
 		require.Equal(t, "test", h2.keeper.out(t, shopWeb1))
 		require.NoError(t, h2.keeper.change(func(*fleet.KeeperState) { h2.keeper.forgets = false }))
 		time.Sleep(time.Second)
-		require.NoError(t, names{c}.Restore(ctx, shopWeb1))
+		require.NoError(t, naming{c}.Restore(ctx, shopWeb1))
 		require.Equal(t, "stopped", h2.keeper.out(t, shopWeb1))
 	})
 }

@@ -82,14 +82,19 @@ func (c *Controller) lookUp(ctx context.Context, l *lookup, r plan.ImageRequest)
 		c.mu.Lock()
 		l.cancel = nil
 		c.lookedUp++
+		said := l.answer.Before
 		if ctx.Err() == nil {
 			l.take(r, img, c.opts.Interval)
 			if img.Refused && !c.lasting {
 				l.due = time.Time{} // a pass would only end later for it
 			}
 		}
+		is := l.answer
 		close(done)
 		c.mu.Unlock()
+		if is.Before != "" && is.Before != said {
+			c.notice("warning", "", fmt.Sprintf("%s; what has no instance left is made from %s, which was pulled for it last", is.Problem, is.Before))
+		}
 		c.kick()
 	})
 }
@@ -156,6 +161,13 @@ func (c *Controller) stopLookups() {
 	for _, l := range c.images {
 		l.stop()
 	}
+}
+
+// isEnding says whether what isn't a node's at hand is to be left to the next pass.
+func (c *Controller) isEnding() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ending
 }
 
 // inFlight returns a channel that is closed when one of the attempts has ended that `which` names; nil:

@@ -3,6 +3,7 @@ package reconciler
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,10 +111,10 @@ func TestAKeeperThatIsSilentIsWaitedForOnce(t *testing.T) {
 
 		withdraw := func() time.Duration {
 			begun := time.Now()
-			w, err := names{c}.Withdraw(ctx, fleet.NodeID{Environment: "onh1", Layer: "web", Node: 1}, "redeploy")
+			w, err := naming{c}.Withdraw(ctx, fleet.NodeID{Environment: "onh1", Layer: "web", Node: 1}, "redeploy")
 			require.NoError(t, err)
 			require.Equal(t, []string{"h2", "h3"}, w.Stale)
-			require.NoError(t, names{c}.Restore(ctx, fleet.NodeID{Environment: "onh1", Layer: "web", Node: 1}))
+			require.NoError(t, naming{c}.Restore(ctx, fleet.NodeID{Environment: "onh1", Layer: "web", Node: 1}))
 			return time.Since(begun)
 		}
 		first := withdraw()
@@ -134,9 +135,46 @@ func TestANodeIsNotTouchedWhereAKeeperDoesNotAcknowledge(t *testing.T) {
 		h2.keeper.stuck = true
 		h2.keeper.mu.Unlock()
 		begun := time.Now()
-		_, err := names{c}.Withdraw(ctx, fleet.NodeID{Environment: "blog", Layer: "web", Node: 1}, "redeploy")
+		_, err := naming{c}.Withdraw(ctx, fleet.NodeID{Environment: "blog", Layer: "web", Node: 1}, "redeploy")
 		require.ErrorIs(t, err, fleet.ErrUnreachable)
 		require.ErrorContains(t, err, "telling the keeper on h2")
 		require.Less(t, time.Since(begun), confirmPatience+staleAfter)
+	})
+}
+
+// A host that is lost is read by several at once; that it is, and that it is back, is said once.
+func TestALostHostIsSaidOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h1 := newEngine("h1")
+		c := controller(t, newRepo("h1"), h1)
+		defer func() { require.NoError(t, c.Close()) }()
+		_, err := c.Fetch(t.Context())
+		require.NoError(t, err)
+		var mu sync.Mutex
+		var said []string
+		c.opts.Notice = func(n Notice) {
+			mu.Lock()
+			defer mu.Unlock()
+			said = append(said, n.Level)
+		}
+		readByThree := func() []string {
+			var all sync.WaitGroup
+			for range 3 {
+				all.Go(func() { c.observeHost(t.Context(), c.host("h1")) })
+				time.Sleep(time.Second)
+			}
+			all.Wait()
+			now := said
+			said = nil
+			return now
+		}
+		require.Empty(t, readByThree(), "it is there from the beginning")
+		h1.hang()
+		require.Equal(t, []string{"error"}, readByThree())
+		require.Empty(t, readByThree())
+		h1.mu.Lock()
+		h1.hangs = false
+		h1.mu.Unlock()
+		require.Equal(t, []string{"info"}, readByThree())
 	})
 }

@@ -31,6 +31,12 @@ func (c *Controller) mend(ctx context.Context, h *host, op plan.HostOperation) e
 	case "disconnect":
 		err = h.engine.Disconnect(ctx, op.Network, id)
 	case "connect":
+		// The keeper may be being told that the node isn't there, which would take it out of the names again where
+		// that came later; and until it is seen to be there, nothing else can be told.
+		if err := h.telling.Take(ctx); err != nil {
+			return err
+		}
+		defer h.telling.Give()
 		err = h.engine.Connect(ctx, op.Network, id, op.Address.String())
 	default:
 		return fmt.Errorf("no such operation: %s container", op.Operation)
@@ -46,7 +52,8 @@ func (c *Controller) mend(ctx context.Context, h *host, op plan.HostOperation) e
 	return nil
 }
 
-// mendKeeper puts the keeper back onto its way out, or takes it off a network of others.
+// mendKeeper puts the keeper back onto its way out, takes it off a network of others, names it back, or gives it its
+// restart policy back.
 func (c *Controller) mendKeeper(ctx context.Context, h *host, op plan.HostOperation) error {
 	name := c.fleetName()
 	k := current(h.snapshot().Keepers, name)
@@ -54,8 +61,13 @@ func (c *Controller) mendKeeper(ctx context.Context, h *host, op plan.HostOperat
 		return fmt.Errorf("%w: there is no keeper", fleet.ErrUnreachable)
 	}
 	err := func() error {
-		if op.Operation == "disconnect" {
+		switch op.Operation {
+		case "disconnect":
 			return h.engine.Disconnect(ctx, op.Name, k.ID)
+		case "rename":
+			return h.engine.Rename(ctx, k.ID, op.Name)
+		case "update":
+			return h.engine.SetRestartPolicy(ctx, k.ID, plan.KeeperRestartPolicy)
 		}
 		if err := h.engine.EnsureNetwork(ctx, uplink(name)); err != nil {
 			return err

@@ -60,20 +60,28 @@ func (c *Controller) look(ctx context.Context) {
 
 // observeHost reads one host and says so when it is lost or back.
 func (c *Controller) observeHost(ctx context.Context, h *host) {
-	h.mu.Lock()
-	first, before := !h.read, h.state.Reachable
-	h.mu.Unlock()
 	h.observe(ctx, c, c.fleetName())
 	if ctx.Err() != nil {
 		return
 	}
-	st := h.snapshot()
+	st, news := h.news()
 	switch {
-	case !st.Reachable && (first || before):
-		c.notice("error", h.name, "the host is out of reach: "+st.Problem+" (nothing on it is changed; the others go on)")
-	case st.Reachable && !first && !before:
+	case !news:
+	case st.Reachable:
 		c.notice("info", h.name, "the host is back in reach")
+	default:
+		c.notice("error", h.name, "the host is out of reach: "+st.Problem+" (nothing on it is changed; the others go on)")
 	}
+}
+
+// news is what was last seen, and whether it tells that the host was lost or is back: once, though several may read
+// it at the same time.
+func (h *host) news() (st fleet.HostState, news bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	news = h.saidLost == h.state.Reachable
+	h.saidLost = !h.state.Reachable
+	return h.state, news
 }
 
 // observed is what was last seen of all known hosts.

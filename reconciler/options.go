@@ -10,6 +10,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/evenkeel/evenkeel/reconciler/external"
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
 	"github.com/evenkeel/evenkeel/reconciler/rollout"
@@ -45,6 +46,10 @@ type Engine interface {
 	RemoveVolume(ctx context.Context, name string) error
 	Resolve(ctx context.Context, ref string, as fleet.Credentials) (digest string, err error)
 	RemoveImage(ctx context.Context, id string) error
+	// StatFile looks at what is at a path in a container: fleet.ErrNotFound is about the container.
+	StatFile(ctx context.Context, id, path string) (fleet.File, error)
+	// ReadFile also reads it, where it is a file of at most so many bytes; else there is no content.
+	ReadFile(ctx context.Context, id, path string, most int64) (f fleet.File, content []byte, err error)
 	LoadImage(ctx context.Context, tar io.Reader) error
 	CreateService(ctx context.Context, s fleet.Service) (id string, err error)
 	Connect(ctx context.Context, network, container, address string) error
@@ -94,8 +99,10 @@ type Options struct {
 	Source Source
 	// Load reads a revision's documents; nil: a [spec.Loader] does.
 	Load func(files fs.FS) (*spec.Spec, error)
-	// Open gives a host's engine, without speaking to it yet.
+	// Open gives a host's engine, without speaking to it yet. Its error says of which host it is.
 	Open func(h spec.Host) (Engine, error)
+	// OpenZone gives a zone at a DNS provider, without speaking to it yet.
+	OpenZone func(z spec.ExternalZone) (external.Zone, error)
 	// Registries are asked before engines are; nil: only engines are asked, without credentials.
 	Registries Registries
 	// DialKeeper opens a session with a keeper over a connection that an exec session in its container gave.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -24,8 +25,10 @@ func (c *Controller) Plan(ctx context.Context) (plan.Plan, error) {
 	}
 	ctx, end := c.aside(ctx)
 	defer end()
-	c.observeAll(ctx)
+	c.lookAtAll(ctx)
 	c.openGone(ctx)
+	c.readFiles(ctx)
+	c.readTags(ctx, byHead, tagPatience)
 	return c.computeWhole(ctx), ctx.Err()
 }
 
@@ -35,16 +38,18 @@ func (c *Controller) Apply(ctx context.Context, stop <-chan struct{}) (Result, e
 	if _, err := c.Fetch(ctx); err != nil {
 		return Result{}, err
 	}
-	c.observeAll(ctx)
+	beside, end := c.aside(ctx)
+	defer end()
+	c.lookBeside(ctx, beside, stop)
 	problems, err := c.own(ctx, c.allHosts())
 	if err != nil {
 		return Result{Revision: c.currentRevision()}, err
 	}
 	c.leading.Store(true)
 	defer c.letGo(ctx)
-	beside, end := c.aside(ctx)
-	defer end()
+	defer end() // before the leases are given back
 	c.openGone(ctx)
+	c.readFiles(ctx)
 	r := Result{Revision: c.currentRevision(), Plan: c.computeWhole(ctx), Problems: problems}
 	stop, halt := either(stop)
 	defer halt()
@@ -62,6 +67,7 @@ func (c *Controller) Apply(ctx context.Context, stop <-chan struct{}) (Result, e
 	c.sweep(ctx)
 	r.Failed = c.failures()
 	r.Problems = append(r.Problems, left(r.Left)...)
+	r.Problems = append(r.Problems, c.external().problems()...)
 	r.Problems = append(r.Problems, c.lost(r.Problems)...)
 	st := c.Current()
 	r.Problems = append(r.Problems, c.unserved(&st, r)...)
@@ -150,7 +156,9 @@ func (c *Controller) carryOut(ctx context.Context, p plan.Plan, number int) bool
 	c.writeKeepers(ctx, p)
 	if c.yield.Load() == nil {
 		c.beginChores(ctx, p, number)
+		c.settleOutside(ctx, p, number)
 	}
+	healthy := sync.OnceValue(c.healthy)
 	for i := range p.Layers {
 		l := p.Layers[i]
 		if c.outdated(l.ID(), number) {
@@ -160,7 +168,7 @@ func (c *Controller) carryOut(ctx context.Context, p plan.Plan, number int) bool
 		if w == nil {
 			break
 		}
-		w.Offer(l, func(op plan.Operation) bool { return c.ready(op.After) })
+		w.Offer(l, func(op plan.Operation) bool { return c.ready(op.After, healthy) })
 	}
 	for i := range p.Settled {
 		if w := c.workerAtHand(p.Settled[i].ID()); w != nil {
@@ -170,16 +178,22 @@ func (c *Controller) carryOut(ctx context.Context, p plan.Plan, number int) bool
 	return c.busy()
 }
 
-// ready says whether all nodes of the layers that an operation comes after are there and were healthy.
-func (c *Controller) ready(after []fleet.LayerID) bool {
-	if len(after) == 0 {
-		return true
-	}
+// healthy are the nodes that are there and were healthy.
+func (c *Controller) healthy() map[fleet.NodeID]bool {
 	nodes := map[fleet.NodeID]bool{}
 	for _, n := range fleet.Nodes(c.observed()) {
 		in := n.CurrentInstance()
 		nodes[n.NodeID] = in != nil && in.Running() && n.Recorded > 0
 	}
+	return nodes
+}
+
+// ready says whether all nodes of the layers that an operation comes after are healthy.
+func (c *Controller) ready(after []fleet.LayerID, healthy func() map[fleet.NodeID]bool) bool {
+	if len(after) == 0 {
+		return true
+	}
+	nodes := healthy()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, l := range after {
@@ -198,8 +212,14 @@ func (c *Controller) ready(after []fleet.LayerID) bool {
 
 // startWorkers makes workers possible, under a context and a stop of their own.
 func (c *Controller) startWorkers(ctx context.Context, stop <-chan struct{}) {
+	defer func() {
+		for _, h := range c.allHosts() {
+			c.inherit(ctx, h)
+		}
+	}()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.stop = stop
 	c.workers, c.ending = map[fleet.LayerID]*rollout.Worker{}, false
 	c.ended, c.done = map[fleet.LayerID]int{}, map[string]int{}
 	c.yield.Store(nil)
@@ -258,7 +278,7 @@ func (c *Controller) outdated(l fleet.LayerID, number int) bool {
 
 // busy says whether anything is under way that a pass has to wait for.
 func (c *Controller) busy() bool {
-	if !c.allIdle() || c.inFlight(anyLookup) != nil {
+	if !c.allIdle() || c.inFlight(anyLookup) != nil || c.external().settling.underway() || c.awaitsZones() {
 		return true
 	}
 	for _, h := range c.allHosts() {
@@ -325,6 +345,11 @@ func left(p plan.Plan) []string {
 			problems = append(problems, fmt.Sprintf("%s/%s %s: %s", l.ID(), w.Ordinals(), verb, w.Reason))
 		}
 	}
+	for _, op := range p.Hosts {
+		if op.Waits != "" {
+			problems = append(problems, fmt.Sprintf("host %s: %s", op.Host, op.Waits))
+		}
+	}
 	return problems
 }
 
@@ -370,21 +395,25 @@ func (c *Controller) compute(ctx context.Context) plan.Plan {
 func (c *Controller) computeNumbered(ctx context.Context) (plan.Plan, int) {
 	unread := c.unread() // before anything is gathered: what has been read since may not be in it
 	busy := c.nodesAtHand()
+	c.noteHealth(c.observed())
 	number, in := c.input()
 	c.noteDrift(number, in, busy)
-	in.Images = c.resolve(ctx, plan.Unresolved(in))
-	p := plan.Compute(in)
+	read := plan.Read(in)
+	in.Images = c.resolve(ctx, read.Unresolved())
+	p := read.Compute(in.Images)
 	for unread == "" && !c.keepWeighed(&in, p.Weighed) {
 		p = plan.Compute(in)
 	}
 	if e := c.opts.Only; e != "" {
-		p = plan.Only(p, e)
+		p = plan.Only(p, c.fleetName(), e)
 	}
 	p = c.unready(p, unread)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	p = c.repeats.Hold(p, c.writtenFor, time.Now())
 	if number > c.planned { // workers compute side by side with the loop: the newest look counts
 		c.plan, c.planned = p, number
+		c.said.take(number, p)
 	}
 	return p, number
 }
@@ -413,11 +442,16 @@ func (c *Controller) input() (number int, in plan.Input) {
 	c.inputs++ // before anything is read: what ends from now on may not be in it
 	number = c.inputs
 	c.mu.Unlock()
+	var taken []netip.Addr // before what was seen: what is created meanwhile is in one of the two
+	for _, w := range c.allWorkers() {
+		taken = append(taken, w.Addresses()...)
+	}
 	observed := c.observed()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.said.learn(observed)
 	return number, plan.Input{
 		Revision: c.revision, Desired: c.desired, Observed: observed, KeeperVersion: c.opts.KeeperVersion,
-		Weighed: c.weighed,
+		Weighed: c.weighed, Taken: taken, Tags: c.tags, Zones: c.zonesSeen(), Out: c.outNow(), Said: maps.Clone(c.said.digests),
 	}
 }

@@ -76,6 +76,7 @@ func (c *Controller) bringBack(ctx context.Context, h *host) <-chan struct{} {
 				c.notice("error", h.name, err.Error())
 			}
 		default:
+			c.inherit(ctx, h)
 			c.kick()
 		}
 	})

@@ -21,7 +21,7 @@ func (c *Controller) Status(ctx context.Context) (Status, error) {
 	}
 	ctx, end := c.aside(ctx)
 	defer end()
-	c.observeAll(ctx)
+	c.lookAtAll(ctx)
 	c.openGone(ctx)
 	c.computeWhole(ctx)
 	return c.Current(), ctx.Err()
@@ -70,8 +70,11 @@ func (c *Controller) Current() Status {
 	}
 	s.Environments = c.environmentStatuses(observed, nodes)
 	addMissing(s.Environments, c.plan.Layers, failed)
+	s.Zones = c.outside.status(s.Fleet)
 	s.Problems = append(append(s.Problems, c.plan.Refused...), hostProblems(s.Hosts)...)
+	s.Problems = append(s.Problems, c.outside.problems()...)
 	s.Problems = append(s.Problems, c.outageProblems(observed, nodes)...)
+	s.Problems = append(s.Problems, c.repeats.Problems(s.Time)...)
 	s.Converged = c.converged(&s)
 	return s
 }

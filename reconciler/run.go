@@ -78,6 +78,7 @@ type running struct {
 	stop <-chan struct{}
 	// sweeping clears images away, on all hosts.
 	sweeping errand
+	tagging  errand // looks tags up
 	watched  map[*host]context.CancelFunc
 	g        *errgroup.Group
 }
@@ -123,11 +124,18 @@ func (r *running) loop(ctx context.Context) error {
 	defer whole.Stop()
 	hosts := time.NewTicker(retryHost)
 	defer hosts.Stop()
+	files := time.NewTicker(min(r.opts.Interval, filesEvery))
+	defer files.Stop()
+	tags := time.NewTicker(min(tagPasses*r.opts.Interval, tagsEvery))
+	defer tags.Stop()
+	zones := time.NewTicker(min(r.opts.Interval, readZones))
+	defer zones.Stop()
 	for {
 		if r.yield.Swap(nil) != nil && !r.holdLeases(ctx, beside) {
 			return nil
 		}
 		r.watchHosts(beside)
+		r.readNewZones(beside)
 		begun := time.Now()
 		p, number := r.computeNumbered(ctx)
 		if r.opts.Passed != nil {
@@ -140,12 +148,19 @@ func (r *running) loop(ctx context.Context) error {
 		case <-r.kicks:
 		case <-whole.C:
 			r.wholePass(beside)
+		case <-zones.C:
+			r.readOutside(beside)
 		case <-hosts.C:
 			r.lookAtSick(beside)
 			r.regain(beside)
+		case <-files.C:
+			r.readFilesAside(beside)
+		case <-tags.C:
+			r.readTagsAside(beside)
 		case <-r.stop:
 			r.stopLookups()
 			r.wait()
+			r.leaveCopy(ctx)
 			return nil
 		case <-ctx.Done():
 			r.wait()
@@ -173,6 +188,16 @@ func (r *running) wholePass(ctx context.Context) {
 	r.sweeping.start(&r.besides, func() {
 		r.sweeping.begin()
 		r.sweep(ctx)
+	})
+}
+
+// readTagsAside has tags looked up, and tells where something has come of it.
+func (r *running) readTagsAside(ctx context.Context) {
+	r.tagging.start(&r.besides, func() {
+		r.tagging.begin()
+		if r.readTags(ctx, byHead, tagTime) {
+			r.kick()
+		}
 	})
 }
 

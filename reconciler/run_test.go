@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
 )
 
 func raw(v any) json.RawMessage {
@@ -124,6 +126,45 @@ func TestAHostThatHangsDelaysNoHealingElsewhere(t *testing.T) {
 			within(t, c, time.Second, "its start is done", func() bool { return c.allIdle() })
 			time.Sleep(2 * time.Second)
 		}
+	})
+}
+
+// counted counts the readings of an engine.
+type counted struct {
+	*engine
+	now, most, all atomic.Int32
+}
+
+func (e *counted) Observe(ctx context.Context, fleetName string) fleet.HostState {
+	now := e.now.Add(1)
+	e.all.Add(1)
+	if now > e.most.Load() {
+		e.most.Store(now)
+	}
+	defer e.now.Add(-1)
+	return e.engine.Observe(ctx, fleetName)
+}
+
+// What takes longer than the interval doesn't pile up: a host is read again once it has been read.
+func TestReadingsThatTakeLongerThanTheIntervalDoNotPileUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h1 := newEngine("h1")
+		e := &counted{engine: h1}
+		r := newRepo("h1")
+		r.write("shop.yaml", environment("shop", "app:1", "h1"))
+		c := controllerOf(t, r, map[string]Engine{"h1": e}, h1)
+		c.opts.Interval = time.Second
+		defer loop(t, c)()
+		within(t, c, 5*time.Second, "shop serves", func() bool { return c.Current().Converged })
+		h1.mu.Lock()
+		h1.slow = 5 * time.Second
+		h1.mu.Unlock()
+		time.Sleep(10 * time.Second) // of the bubble's time: what was read at once is over
+		e.most.Store(0)
+		before := e.all.Load()
+		time.Sleep(time.Minute)
+		require.Equal(t, int32(1), e.most.Load())
+		require.InDelta(t, 12, e.all.Load()-before, 2)
 	})
 }
 

@@ -22,6 +22,7 @@ type Status struct {
 	Waiting      string              `json:"waiting,omitempty"`
 	Hosts        []HostStatus        `json:"hosts"`
 	Environments []EnvironmentStatus `json:"environments"`
+	Zones        []ZoneStatus        `json:"zones,omitempty"`
 	Problems     []string            `json:"problems"`
 }
 
@@ -38,6 +39,15 @@ type HostStatus struct {
 	Capacity  Room           `json:"capacity"`
 	Keeper    int            `json:"keeper"` // version; 0: none answers
 	Lease     *LeaseStatus   `json:"lease,omitempty"`
+}
+
+// ZoneStatus is a zone at a DNS provider.
+type ZoneStatus struct {
+	Name    string    `json:"name"` // in the Fleet
+	Zone    string    `json:"zone"`
+	Records int       `json:"records"`           // of the fleet
+	Read    time.Time `json:"read,omitzero"`     // when that was read last
+	Problem string    `json:"problem,omitempty"` // why it couldn't be read since
 }
 
 // EngineStatus is what a host's Docker Engine says of itself; empty: it wasn't reached.

@@ -31,7 +31,7 @@ type HostStep struct {
 // past is how an operation is told when it has been done.
 var past = map[string]string{
 	"create": "created", "start": "started", "remove": "removed", "connect": "connected", "disconnect": "disconnected",
-	"replace": "replaced", "rename": "renamed", "update": "updated",
+	"replace": "replaced", "rename": "renamed", "update": "updated", "delete": "deleted",
 }
 
 // String is the step as a sentence.

@@ -19,6 +19,7 @@ type Uninstalled struct {
 	Networks int          `json:"networks"`
 	Keepers  int          `json:"keepers"`
 	Volumes  int          `json:"volumes"` // of nodes
+	Records  int          `json:"records"` // external ones
 	Kept     []KeptVolume `json:"kept"`
 }
 
@@ -35,7 +36,7 @@ func (c *Controller) Uninstall(ctx context.Context, volumes bool) (Uninstalled, 
 	if _, err := c.Fetch(ctx); err != nil {
 		return Uninstalled{}, err
 	}
-	c.observeAll(ctx)
+	c.lookAtAll(ctx)
 	c.openGone(ctx)
 	hosts := c.allHosts()
 	clearings := make([]*clearing, len(hosts))
@@ -46,6 +47,7 @@ func (c *Controller) Uninstall(ctx context.Context, volumes bool) (Uninstalled, 
 	if err := c.leaseThere(ctx, clearings); err != nil {
 		return Uninstalled{Fleet: c.fleetName()}, err
 	}
+	records, outside := c.clearOutside(ctx)
 	observed := c.observed() // with what only looks like a node put aside: it isn't ours
 	sizes := layerSizes(observed)
 	done := &counter{of: map[fleet.LayerID]int{}}
@@ -55,7 +57,9 @@ func (c *Controller) Uninstall(ctx context.Context, volumes bool) (Uninstalled, 
 		wg.Go(func() { u.clear(ctx, *observed.Host(u.h.name)) })
 	}
 	wg.Wait()
-	return c.uninstalled(clearings)
+	all, err := c.uninstalled(clearings)
+	all.Records = records
+	return all, errors.Join(outside, err)
 }
 
 // uninstalled sums up.

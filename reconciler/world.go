@@ -22,7 +22,7 @@ import (
 // world is what rollouts work with.
 func (c *Controller) world() rollout.World {
 	return rollout.World{
-		Hosts: writes{c}, Names: names{c}, Records: records{c}, Planner: planner{c}, Fleet: c.fleetName,
+		Hosts: writes{c}, Names: naming{c}, Records: records{c}, Planner: planner{c}, Fleet: c.fleetName,
 		Report: c.report, Revision: c.currentRevision, Released: c.kick, Slots: c.slots,
 	}
 }
@@ -35,8 +35,16 @@ func (c *Controller) report(p rollout.Progress) {
 		return
 	}
 	c.mu.Lock()
-	c.ended[fleet.LayerID{Environment: p.Environment, Layer: p.Layer}] = c.inputs
+	id := fleet.NodeID{Environment: p.Environment, Layer: p.Layer, Node: p.Node}
+	c.ended[id.LayerID()] = c.inputs
+	problem := ""
+	if p.Phase == rollout.PhaseDone {
+		problem = c.repeats.Note(plan.ChangeOf(id, p.Operation, p.Causes, c.writtenFor(id.LayerID()), p.Revision), p.Time)
+	}
 	c.mu.Unlock()
+	if problem != "" {
+		c.notice("error", p.Host, problem)
+	}
 	c.kick()
 }
 
@@ -92,8 +100,10 @@ func (w writes) Prepare(ctx context.Context, hostName, environment string) error
 	if !ok {
 		return fmt.Errorf("the plan holds no network of %s for %s", environment, hostName)
 	}
-	h.preparing.Lock()
-	defer h.preparing.Unlock()
+	if err := h.preparing.Take(ctx); err != nil {
+		return fmt.Errorf("the network of %s on %s: %w", environment, hostName, err)
+	}
+	defer h.preparing.Give()
 	if err := w.network(ctx, h, n); err != nil {
 		return fmt.Errorf("the network of %s on %s: %w", environment, hostName, err)
 	}
@@ -122,7 +132,8 @@ func (w writes) network(ctx context.Context, h *host, n plan.EnvironmentNetwork)
 	if k == nil {
 		return fmt.Errorf("%w: there is no keeper", fleet.ErrUnreachable)
 	}
-	if k.Networks[name] == n.Keeper {
+	// While one keeper takes another's place, either of them has it.
+	if slices.ContainsFunc(st.Keepers, func(k fleet.KeeperContainer) bool { return k.Networks[name] == n.Keeper }) {
 		return nil
 	}
 	if _, err := h.writable(); err != nil {
@@ -254,34 +265,44 @@ func (p planner) Layer(ctx context.Context, l fleet.LayerID) (rollout.View, erro
 		}
 	}
 	wg.Wait()
+	p.lookAgain(ctx, l)
 	pl := p.computeAfter(ctx, unknownImage(p.imageOf(l)))
-	v := rollout.View{Plan: plan.Layer{Environment: l.Environment, Layer: l.Layer}, Serving: map[int]bool{}}
+	v := rollout.View{Plan: plan.Layer{Environment: l.Environment, Layer: l.Layer}, Serving: map[int]bool{}, Unknown: map[int]bool{}}
 	for i := range pl.Layers {
 		if pl.Layers[i].ID() == l {
 			v.Plan = pl.Layers[i]
 		}
 	}
-	p.serving(l, v.Serving)
+	p.serving(l, &v)
 	return v, ctx.Err()
 }
 
-// serving says which of a layer's nodes serve; it has an entry for each that exists or is wanted.
-func (c *Controller) serving(l fleet.LayerID, into map[int]bool) {
+// serving says which of a layer's nodes serve.
+func (c *Controller) serving(l fleet.LayerID, v *rollout.View) {
 	observed := c.observed()
 	for _, n := range fleet.Nodes(observed) {
 		if n.LayerID() == l {
-			into[n.Node] = fleet.Serving(observed, &n) == ""
+			v.Unknown[n.Node] = fleet.Unheard(observed, &n)
+			v.Serving[n.Node] = fleet.Serving(observed, &n) == "" && !v.Unknown[n.Node]
 		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if want := c.layer(l); want != nil {
 		for i := 1; i <= want.Replicas; i++ {
-			if !into[i] {
-				into[i] = false // wanted, and not there
+			if !v.Serving[i] {
+				v.Serving[i] = false // wanted, and not there
 			}
 		}
 	}
+}
+
+// writtenFor is the hash of all that is written for a layer; empty: it isn't wanted. c.mu is held.
+func (c *Controller) writtenFor(l fleet.LayerID) string {
+	if want := c.layer(l); want != nil {
+		return want.LayerHash
+	}
+	return ""
 }
 
 // layer is the layer as wanted, or nil. c.mu is held.

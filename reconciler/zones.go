@@ -1,16 +1,18 @@
 package reconciler
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/names"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
 	"github.com/evenkeel/evenkeel/reconciler/rollout"
 	"github.com/evenkeel/evenkeel/reconciler/zone"
@@ -44,17 +46,22 @@ func (c *Controller) settleOut(observed fleet.Observed) {
 	if len(idle) == 0 {
 		return
 	}
-	nodes := map[fleet.NodeID]*fleet.Node{}
-	all := fleet.Nodes(observed)
-	for i := range all {
-		nodes[all[i].NodeID] = &all[i]
-	}
 	for _, id := range idle {
-		w, n := workers[id.LayerID()], nodes[id]
-		if (w == nil || !w.Busy(id.Node)) && (n == nil || proven(observed, n)) {
+		w := workers[id.LayerID()]
+		if c.mayEnd(id) || w != nil && w.Busy(id.Node) {
+			continue
+		}
+		if n := fleet.NodeOf(observed, id); n == nil || proven(observed, n) {
 			c.setOut(id, "")
 		}
 	}
+}
+
+// mayEnd says whether a node's engine may be about to end it.
+func (c *Controller) mayEnd(id fleet.NodeID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ends[id]
 }
 
 // proven says whether a node's current instance runs and its keeper found it healthy.
@@ -71,39 +78,37 @@ func proven(observed fleet.Observed, n *fleet.Node) bool {
 	return ok && r.Healthy
 }
 
-// zones works out what each host's keeper is to be told now.
-func (c *Controller) zones() map[string]fleet.Zone {
+// zone works out what a host's keeper is to be told now; false: the host wasn't read.
+func (c *Controller) zone(host string) (fleet.Zone, bool) {
 	observed := c.observed()
 	c.settleOut(observed)
 	c.mu.Lock()
-	desired, networks := c.desired, c.plan.Networks
-	out := make(map[fleet.NodeID]string, len(c.out))
-	for n, reason := range c.out {
-		out[n] = reason
-	}
+	desired, networks, out := c.desired, c.plan.Networks, maps.Clone(c.out)
 	c.mu.Unlock()
-	zones := map[string]fleet.Zone{}
-	for _, z := range zone.Compute(desired, observed, networks, func(n fleet.NodeID) string { return out[n] }) {
-		zones[z.Host] = z
-	}
-	return zones
+	return zone.Of(host, desired, observed, networks, func(n fleet.NodeID) string { return out[n] })
 }
 
 // tell has a host's keeper serve what is to be served now, unless it does already. Calls that wait for
 // one another are answered by one write, also where the keeper doesn't answer.
 func (c *Controller) tell(ctx context.Context, h *host) error {
 	asked := time.Now()
-	h.telling.Lock()
-	defer h.telling.Unlock()
+	if err := h.telling.Take(ctx); err != nil {
+		return fmt.Errorf("telling the keeper on %s: %w", h.name, err)
+	}
+	defer h.telling.Give()
 	if h.untold != nil && h.untoldAt.After(asked) {
 		return h.untold
 	}
-	z, ok := c.zones()[h.name]
+	z, ok := c.zone(h.name)
 	if !ok {
 		return nil
 	}
+	// Without its records it can't be told which containers are their nodes'.
+	if st := h.snapshot(); st.Keeper == nil {
+		return fmt.Errorf("the keeper on %s: %w: what it has isn't known: %s", h.name, fleet.ErrUnreachable, cmp.Or(st.KeeperProblem, st.Problem))
+	}
 	h.mu.Lock()
-	same := h.told != nil && sameZone(*h.told, z)
+	same := h.told != nil && h.told.Same(&z)
 	h.mu.Unlock()
 	if same {
 		return nil
@@ -137,21 +142,12 @@ func (c *Controller) tell(ctx context.Context, h *host) error {
 	return nil
 }
 
-func sameZone(a, b fleet.Zone) bool {
-	if reflect.DeepEqual(a, b) {
-		return true
-	}
-	x, errA := json.Marshal(a)
-	y, errB := json.Marshal(b)
-	return errA == nil && errB == nil && string(x) == string(y)
-}
+// naming implements rollout.Names.
+type naming struct{ *Controller }
 
-// names implements rollout.Names.
-type names struct{ *Controller }
+func (n naming) Hold(id fleet.NodeID) { n.setOut(id, fleet.OutStarting) }
 
-func (n names) Hold(id fleet.NodeID) { n.setOut(id, fleet.OutStarting) }
-
-func (n names) Probe(ctx context.Context, in fleet.Instance) error {
+func (n naming) Probe(ctx context.Context, in fleet.Instance) error {
 	h := n.host(in.Host)
 	if h == nil {
 		return fmt.Errorf("host %s is not known", in.Host)
@@ -159,19 +155,62 @@ func (n names) Probe(ctx context.Context, in fleet.Instance) error {
 	return n.tell(ctx, h)
 }
 
-func (n names) Withdraw(ctx context.Context, id fleet.NodeID, reason string) (rollout.Withdrawn, error) {
-	n.setOut(id, "withdrawn: "+reason)
+func (n naming) Withdraw(ctx context.Context, id fleet.NodeID, reason string) (rollout.Withdrawn, error) {
+	answered := n.answering(id)
+	n.setOut(id, withdrawn+reason)
 	n.mu.Lock()
 	w := rollout.Withdrawn{TTL: n.desired.Fleet.Internal.TTL}
 	n.mu.Unlock()
-	lost, err := n.confirmAll(ctx, n.wantedHosts())
-	w.Stale = lost
-	return w, err
+	var lost []string
+	var inside, outside error
+	var leave names.Leave
+	var wg sync.WaitGroup
+	wg.Go(func() { lost, inside = n.confirmAll(ctx, n.wantedHosts()) })
+	wg.Go(func() { leave, outside = n.external().leave(ctx, id) })
+	wg.Wait()
+	w.Stale, w.TTL = lost, max(w.TTL, leave.Lasts)
+	w.External = leave.Lasts > 0
+	w.Internal = slices.ContainsFunc(answered, func(h *host) bool { return h.answersWithout(id) })
+	return w, errors.Join(inside, outside)
+}
+
+func (n naming) Remembered(id fleet.NodeID) time.Duration { return n.external().Remembered(id) }
+
+// answering are the hosts whose keepers may answer with a node now: it isn't known to be unhealthy, and is to be found
+// as they were told last, or was when it was withdrawn without their having been told since that it is back.
+func (n naming) answering(id fleet.NodeID) []*host {
+	observed := n.observed()
+	node := fleet.NodeOf(observed, id)
+	n.mu.Lock()
+	out := n.out[id]
+	n.mu.Unlock()
+	if node == nil || out != "" {
+		return nil
+	}
+	return slices.DeleteFunc(n.allHosts(), func(h *host) bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.told == nil {
+			return true
+		}
+		return !slices.ContainsFunc(h.told.Nodes, func(z fleet.ZoneNode) bool {
+			return z.NodeID == id && !z.Candidate && (z.Out == "" && !fleet.Unhealthy(observed, node) || strings.HasPrefix(z.Out, withdrawn))
+		})
+	})
+}
+
+// answersWithout says whether the host's keeper has another node of the layer to answer with than the one that is out.
+func (h *host) answersWithout(id fleet.NodeID) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.told == nil || slices.ContainsFunc(h.told.Nodes, func(z fleet.ZoneNode) bool {
+		return z.LayerID() == id.LayerID() && z.NodeID != id && !z.Candidate && z.Out == ""
+	})
 }
 
 // confirmAll tells keepers, side by side, and waits for them a while; lost are those that have been out of
 // reach for long enough to be left out.
-func (n names) confirmAll(ctx context.Context, hosts []*host) (lost []string, err error) {
+func (n naming) confirmAll(ctx context.Context, hosts []*host) (lost []string, err error) {
 	out, errs := make([]bool, len(hosts)), make([]error, len(hosts))
 	var wg sync.WaitGroup
 	for i, h := range hosts {
@@ -186,7 +225,7 @@ func (n names) confirmAll(ctx context.Context, hosts []*host) (lost []string, er
 	return lost, errors.Join(errs...)
 }
 
-func (n names) confirm(ctx context.Context, h *host) (lost bool, err error) {
+func (n naming) confirm(ctx context.Context, h *host) (lost bool, err error) {
 	tick := time.NewTicker(confirmPoll)
 	defer tick.Stop()
 	begun := time.Now()
@@ -223,15 +262,22 @@ const confirmPatience = 2 * staleAfter
 // confirmPoll is how often a keeper out of reach is tried while a node's operation waits for it.
 const confirmPoll = 250 * time.Millisecond
 
-func (n names) Restore(ctx context.Context, id fleet.NodeID) error {
+func (n naming) Restore(ctx context.Context, id fleet.NodeID) error {
+	n.mu.Lock()
+	n.damping.Forget(id)
+	n.mu.Unlock()
 	n.setOut(id, "")
 	// A keeper that can't be written to is told when it can.
 	hosts := slices.DeleteFunc(n.allHosts(), func(h *host) bool { _, err := h.writable(); return err != nil })
-	_, err := n.confirmAll(ctx, hosts)
-	return err
+	var inside, outside error
+	var wg sync.WaitGroup
+	wg.Go(func() { _, inside = n.confirmAll(ctx, hosts) })
+	wg.Go(func() { outside = n.external().comeBack(ctx, id) })
+	wg.Wait()
+	return errors.Join(inside, outside)
 }
 
-func (n names) Health(ctx context.Context, hostName, instance string) (fleet.ProbeResult, bool, error) {
+func (n naming) Health(ctx context.Context, hostName, instance string) (fleet.ProbeResult, bool, error) {
 	h := n.host(hostName)
 	if h == nil {
 		return fleet.ProbeResult{}, false, fmt.Errorf("host %s is not known", hostName)
@@ -244,7 +290,7 @@ func (n names) Health(ctx context.Context, hostName, instance string) (fleet.Pro
 	return r, ok, nil
 }
 
-func (n names) Drain(ctx context.Context, in fleet.Instance, ports []uint16, timeout time.Duration) (int, error) {
+func (n naming) Drain(ctx context.Context, in fleet.Instance, ports []uint16, timeout time.Duration) (int, error) {
 	h := n.host(in.Host)
 	if h == nil {
 		return 0, fmt.Errorf("host %s is not known", in.Host)

@@ -19,7 +19,7 @@ var synonyms = map[string]string{
 	"containers": "layers", "services": "layers", "mounts": "volumes", "readonlyrootfs": "readOnly",
 	"capadd": "capabilities", "stopsignal": "signal", "stopgraceperiod": "grace", "secure": "insecure",
 	"ip": "address", "url": "endpoint", "constraints": "hosts", "mem": "memory",
-	"password": "passwordFrom", "passwd": "passwordFrom", "user": "username", "registry": "server", "cpus": "cpu", "test": "exec",
+	"password": "passwordFrom", "token": "tokenFrom", "passwd": "passwordFrom", "user": "username", "registry": "server", "cpus": "cpu", "test": "exec",
 }
 
 // Nearest returns the name that a misspelt one was probably meant to be, or nothing.
@@ -72,11 +72,9 @@ var indices = regexp.MustCompile(`\[[0-9]+\]`)
 
 // later holds what the language will have and this version hasn't: the place and the key or value.
 var later = map[string]string{
-	"spec":                                   "ingress failover dns",
-	"spec.hosts":                             "tls ssh publicAddresses",
+	"spec":                                   "ingress failover",
 	"spec.hosts.state":                       "evacuated",
 	"spec.network.driver":                    "vxlan host-gw overlay",
-	"spec.dns":                               "external",
 	"spec.dns.internal":                      "publish",
 	"spec.layers":                            "secrets scaling deploy expose",
 	"spec.layers.placement":                  "group spread",

@@ -137,16 +137,21 @@ func (l *layerReader) canonicalFiles(n *schema.Node, fleet string) map[string]an
 		modes[text(item.Get("path"), "")] = item.Get("mode") != nil
 	}
 	for _, f := range l.layer.Files {
-		sum := sha256.New()
-		fmt.Fprintf(sum, "%s/%s/%s/%s\x00", fleet, l.env.Name, l.layer.Name, f.Path)
-		sum.Write(f.Content)
-		digest := "sha256:" + hex.EncodeToString(sum.Sum(nil)[:16])
+		digest := FileDigest(fleet, l.env.Name, l.layer.Name, f.Path, f.Content)
 		if modes[f.Path] {
 			digest += fmt.Sprintf(" mode %04o", f.Mode)
 		}
 		m[f.Path] = digest
 	}
 	return m
+}
+
+// FileDigest is the salted digest of a file of a layer: equal contents at other places have other ones.
+func FileDigest(fleet, environment, layer, path string, content []byte) string {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%s/%s/%s/%s\x00", fleet, environment, layer, path)
+	sum.Write(content)
+	return "sha256:" + hex.EncodeToString(sum.Sum(nil)[:16])
 }
 
 func wordList(n *schema.Node) any {

@@ -20,8 +20,9 @@ const maxDomain = 64
 // environmentReader reads one Environment; its layers are beside those of env until they are sorted.
 type environmentReader struct {
 	*reader
-	env    *Environment
-	layers []*layerReader
+	env       *Environment
+	layers    []*layerReader
+	externals []*nameReader
 }
 
 // layerReader is a layer with the place that it was read from.
@@ -49,6 +50,7 @@ func (l *loader) readEnvironment(doc document) *environmentReader {
 		e.layers = append(e.layers, lr)
 	}
 	e.dependencies()
+	e.names()
 	e.size()
 	for _, lr := range e.layers {
 		e.env.Layers = append(e.env.Layers, lr.layer)
@@ -131,6 +133,13 @@ func (e *environmentReader) against(f *Fleet) {
 		l.placeable(f)
 		l.permitted(f)
 	}
+	for _, x := range e.externals {
+		x.against(f)
+		e.env.DNS = append(e.env.DNS, x.name)
+	}
+	slices.SortFunc(e.env.DNS, func(a, b ExternalName) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Layer, b.Layer))
+	})
 }
 
 // domain refuses names that don't fit into what Linux and DNS have room for.

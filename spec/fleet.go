@@ -25,6 +25,7 @@ func readFleet(r *reader) *Fleet {
 		Registries: r.registries(s.Get("registries")),
 		Network:    r.network(s),
 		Internal:   r.internalDNS(s.At("dns", "internal")),
+		External:   r.externalZones(s.At("dns", "external")),
 		Allow: Allow{
 			Privileged:   r.allow(s.At("policy", "allow", "privileged")),
 			HostPaths:    r.allow(s.At("policy", "allow", "hostPaths")),
@@ -152,6 +153,7 @@ func (r *reader) addresses(n *schema.Node, f *Fleet) {
 			}
 			h.Address = "127.0.0.1"
 		}
+		h.PublicAddresses = r.publicAddresses(item.Get("publicAddresses"), h)
 		r.apartFromPool(item, h, f.Network.Pool)
 		if h.Address == "" {
 			continue
@@ -253,6 +255,6 @@ func (r *reader) internalDNS(n *schema.Node) InternalDNS {
 	}
 	return InternalDNS{
 		Zone: zone,
-		TTL:  r.duration(n.Get("ttl"), time.Second, span{time.Second, 5 * time.Minute}),
+		TTL:  r.seconds(n.Get("ttl"), time.Second, span{time.Second, 5 * time.Minute}),
 	}
 }

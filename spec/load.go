@@ -145,6 +145,7 @@ func (l *loader) finish() {
 		e.against(l.fleet)
 	}
 	l.clashes()
+	l.externalClashes()
 	l.poolSize()
 	l.allowed()
 }

@@ -42,7 +42,8 @@ func TestDefaults(t *testing.T) {
 		Cloudlet: spec.Resources{Memory: 128 << 20, CPU: 200},
 		Hosts: []spec.Host{{
 			Name: "hn1", Endpoint: "unix:///var/run/docker.sock", Address: "127.0.0.1", State: spec.HostActive,
-			Reserve: spec.Resources{Memory: 512 << 20, CPU: 200},
+			PublicAddresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
+			Reserve:         spec.Resources{Memory: 512 << 20, CPU: 200},
 		}},
 		Network:       spec.Network{Driver: spec.NetworkBridge, Pool: netip.MustParsePrefix("10.112.0.0/12")},
 		Internal:      spec.InternalDNS{Zone: "internal", TTL: time.Second},
@@ -65,6 +66,23 @@ func TestDefaults(t *testing.T) {
 			FailureAction: spec.FailurePause,
 		},
 	}, layer)
+}
+
+func TestExternalNames(t *testing.T) {
+	s, err := spec.Load(os.DirFS("testdata/full"))
+	require.NoError(t, err)
+	require.Equal(t, []spec.ExternalZone{
+		{Name: "eu", Provider: "cloudflare", Zone: "eu.example.com", TTL: time.Minute, Token: spec.From{File: "cloudflare/token"}, BaseURL: "https://api.example.com/v4"},
+		{Name: "public", Provider: "cloudflare", Zone: "example.com", TTL: 2 * time.Minute, Token: spec.From{Env: "CLOUDFLARE_API_TOKEN"}},
+	}, s.Fleet.External)
+	require.Equal(t, []netip.Addr{netip.MustParseAddr("203.0.113.7"), netip.MustParseAddr("2001:db8::7")}, s.Fleet.Host("hn1").PublicAddresses)
+	require.Equal(t, []netip.Addr{netip.MustParseAddr("192.0.2.12")}, s.Fleet.Host("hn2").PublicAddresses, "the host's own where nothing is written")
+	require.Empty(t, s.Fleet.Host("hn5").PublicAddresses)
+	require.Equal(t, []spec.ExternalName{
+		{Name: "_feed._tcp.eu.example.com", Type: spec.RecordSRV, Layer: "feed", Zone: "eu", Port: "feed"},
+		{Name: "shop.eu.example.com", Type: spec.RecordA, Layer: "web", Zone: "public"},
+		{Name: "shop.example.com", Type: spec.RecordA, Layer: "web", Zone: "public", Proxied: true},
+	}, s.Environment("shop").DNS)
 }
 
 func TestDefaultsOfParts(t *testing.T) {

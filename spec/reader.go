@@ -128,6 +128,16 @@ func (r *reader) duration(n *schema.Node, otherwise time.Duration, bounds span) 
 	return d
 }
 
+// seconds is a duration that is handed on to somebody who knows whole seconds only, and would round it.
+func (r *reader) seconds(n *schema.Node, otherwise time.Duration, bounds span) time.Duration {
+	d := r.duration(n, otherwise, bounds)
+	if d%time.Second != 0 {
+		r.problem(n, "is %s: must be whole seconds, such as %s", FormatDuration(d), FormatDuration(d.Truncate(time.Second)))
+		return otherwise
+	}
+	return d
+}
+
 func (r *reader) memory(n *schema.Node, otherwise Bytes) Bytes {
 	s, ok := n.Text()
 	if !ok {

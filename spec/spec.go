@@ -4,7 +4,9 @@
 package spec
 
 import (
+	"cmp"
 	"net/netip"
+	"sort"
 	"time"
 
 	"github.com/evenkeel/evenkeel/schema"
@@ -29,12 +31,11 @@ type Spec struct {
 
 // Environment returns the environment of that name, or nil.
 func (s *Spec) Environment(name string) *Environment {
-	for i := range s.Environments {
-		if s.Environments[i].Name == name {
-			return &s.Environments[i]
-		}
+	i, ok := sort.Find(len(s.Environments), func(i int) int { return cmp.Compare(name, s.Environments[i].Name) })
+	if !ok {
+		return nil
 	}
-	return nil
+	return &s.Environments[i]
 }
 
 // Bytes is an amount of memory or disk, in bytes. It is written with a unit: 128Mi, 1Gi, 500M.
@@ -58,6 +59,7 @@ type Fleet struct {
 	Registries []Registry
 	Network    Network
 	Internal   InternalDNS
+	External   []ExternalZone // sorted by name
 	Allow      Allow
 	SelfHeal   bool
 	// PruneMaxShare is the largest share of all nodes, in percent, that one plan may remove.
@@ -66,12 +68,11 @@ type Fleet struct {
 
 // Host returns the host of that name, or nil.
 func (f *Fleet) Host(name string) *Host {
-	for i := range f.Hosts {
-		if f.Hosts[i].Name == name {
-			return &f.Hosts[i]
-		}
+	i, ok := sort.Find(len(f.Hosts), func(i int) int { return cmp.Compare(name, f.Hosts[i].Name) })
+	if !ok {
+		return nil
 	}
-	return nil
+	return &f.Hosts[i]
 }
 
 // HostState is what is wanted of a host.
@@ -91,10 +92,12 @@ type Host struct {
 	TLS      TLS    // for a tcp endpoint
 	SSH      SSH    // for an ssh endpoint
 	Address  string // what other hosts reach it by
-	Labels   map[string]string
-	State    HostState
-	Capacity Resources // zero: what the engine reports, less Reserve
-	Reserve  Resources
+	// PublicAddresses are what external names lead to, sorted; empty: there is none to lead to.
+	PublicAddresses []netip.Addr
+	Labels          map[string]string
+	State           HostState
+	Capacity        Resources // zero: what the engine reports, less Reserve
+	Reserve         Resources
 }
 
 // SameEngine says whether the engine of another entry is reached in the same way.
@@ -144,7 +147,8 @@ type Allow struct {
 // Environment is one application: its layers, names and network; the unit of isolation.
 type Environment struct {
 	Name   string
-	Layers []Layer // sorted by name
+	Layers []Layer        // sorted by name
+	DNS    []ExternalName // sorted by name and layer
 	// Source is the file and line of the document, for messages.
 	Source string
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/evenkeel/evenkeel/reconciler"
+	"github.com/evenkeel/evenkeel/reconciler/doctor"
 	"github.com/evenkeel/evenkeel/reconciler/drift"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
 )
@@ -15,6 +16,7 @@ type controller interface {
 	Run(ctx context.Context, stop <-chan struct{}) error
 	Status(ctx context.Context) (reconciler.Status, error)
 	Drift(ctx context.Context) (drift.Report, error)
+	Examine(ctx context.Context) (doctor.Report, error)
 	Current() reconciler.Status
 	CurrentDrift() drift.Report
 	CurrentPlan() plan.Plan

@@ -32,9 +32,10 @@ func newDriftCommand(p *program) *cobra.Command {
 		Use:   "drift",
 		Short: "Print what differs from the repository and no commit explains",
 		Long: `Reads the hosts and prints what isn't as the last revision left it: what was stopped,
-removed, renamed, resized or attached elsewhere by hand, and what looks like
-evenkeel's and isn't. What a commit explains, one that is still to be carried out,
-is a matter of plan. It changes nothing and needs no lease.
+removed, renamed, resized or attached elsewhere by hand, files of ours inside nodes,
+keepers, networks, volumes, records at DNS providers, tags that moved, and what looks
+like evenkeel's and isn't. What a commit explains, one that is still to be carried
+out, is a matter of plan. It changes nothing and needs no lease.
 
 A running evenkeel follows drift by itself, with the times at which it was first seen
 and what is over: /api/v1/drift on its --listen.`,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/evenkeel/evenkeel/drivers/dns/cloudflare"
 	"github.com/evenkeel/evenkeel/drivers/git"
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/schema"
@@ -49,8 +50,9 @@ func plainly(text string) string {
 
 // remedy says what to do about errors that don't say it themselves.
 func remedy(err error) string {
+	var zone *cloudflare.Error
 	switch {
-	case git.ReasonOf(err) != "": // says it
+	case git.ReasonOf(err) != "", errors.As(err, &zone): // says it
 		return ""
 	case errors.Is(err, fleet.ErrUnreachable):
 		return "Check that the Docker Engine runs and that its endpoint in the Fleet is right: docker -H ENDPOINT version"

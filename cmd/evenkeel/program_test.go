@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/evenkeel/evenkeel/reconciler"
+	"github.com/evenkeel/evenkeel/reconciler/doctor"
 	"github.com/evenkeel/evenkeel/reconciler/drift"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
 	"github.com/evenkeel/evenkeel/reconciler/rollout"
@@ -25,6 +26,7 @@ import (
 type canned struct {
 	plan   plan.Plan
 	drift  drift.Report
+	doctor doctor.Report
 	result reconciler.Result
 	err    error
 	apply  func(ctx context.Context, stop <-chan struct{}) (reconciler.Result, error)
@@ -51,7 +53,10 @@ func (c *canned) Current() reconciler.Status                  { return reconcile
 func (c *canned) CurrentPlan() plan.Plan                      { return c.plan }
 func (c *canned) Drift(context.Context) (drift.Report, error) { return c.drift, c.err }
 func (c *canned) CurrentDrift() drift.Report                  { return c.drift }
-func (c *canned) Ready() string                               { return c.ready }
+func (c *canned) Examine(context.Context) (doctor.Report, error) {
+	return c.doctor, c.err
+}
+func (c *canned) Ready() string { return c.ready }
 func (c *canned) Leading() (acts bool, hosts map[string]bool) {
 	return c.ready == "", map[string]bool{"hn1": true}
 }
@@ -63,6 +68,10 @@ func (c *canned) Close() error { c.closed = true; return nil }
 
 func drifted() drift.Report {
 	return drift.Report{Drift: []drift.Finding{{Host: "hn1", What: drift.Node, Node: "shop/web/3", Field: "state", Wanted: "running", Found: "paused"}}}
+}
+
+func ailing(s doctor.Severity, well bool) doctor.Report {
+	return doctor.Report{Fleet: "production", Well: well, Findings: []doctor.Finding{{Severity: s, Area: doctor.Host, Host: "hn1", What: "it is out of reach", Remedy: "start it"}}}
 }
 
 // safeBuffer is written to and read from different goroutines.
@@ -137,6 +146,12 @@ func TestExitStatus(t *testing.T) {
 		{"uninstalled, as markdown", []string{"uninstall", "-o", "markdown"}, canned{removed: removed()}, 0, "| `hn1` | `production_shop_db_1_data` |", ""},
 		{"uninstalled in part", []string{"uninstall"}, canned{removed: removed(), err: failed}, 1, "Removed of fleet production", "no answer in time"},
 		{"not uninstalled", []string{"uninstall"}, canned{err: failed}, 1, "", "no answer in time"},
+		{"well", []string{"doctor"}, canned{doctor: doctor.Report{Fleet: "production", Well: true}}, 0, "Fleet production is well", ""},
+		{"well, with advice", []string{"doctor"}, canned{doctor: ailing(doctor.Advice, true)}, 0, "1 piece of advice", ""},
+		{"not well", []string{"doctor"}, canned{doctor: ailing(doctor.Problem, false)}, 1, "it is out of reach", ""},
+		{"not well, for programs", []string{"doctor", "-o", "json"}, canned{doctor: ailing(doctor.Problem, false)}, 1, `"well": false`, ""},
+		{"not well, as markdown", []string{"doctor", "-o", "markdown"}, canned{doctor: ailing(doctor.Problem, false)}, 1, "| problem | host |", ""},
+		{"an examination that failed", []string{"doctor"}, canned{err: failed}, 1, "", "no answer in time"},
 		{"status", []string{"status", "-o", "json"}, canned{}, 0, `"environments": []`, ""},
 	}
 	for _, tt := range tests {

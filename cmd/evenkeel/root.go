@@ -64,7 +64,7 @@ Every flag can also be given as an environment variable: --repo as EVENKEEL_REPO
 	p.global.AddFlags(cmd.PersistentFlags())
 	cmd.AddCommand(
 		newValidateCommand(p), newPlanCommand(p), newApplyCommand(p), newRunCommand(p), newDriftCommand(p), newStatusCommand(p), newHostsCommand(p),
-		newHistoryCommand(p), newSchemaCommand(p), newUninstallCommand(p), newVersionCommand(p),
+		newHistoryCommand(p), newDoctorCommand(p), newSchemaCommand(p), newUninstallCommand(p), newVersionCommand(p),
 		newDemoCommand(p), newDemoNodeCommand(p), newDemoClientCommand(p), newKeeperCommand(p),
 	)
 	cmd.InitDefaultCompletionCmd()

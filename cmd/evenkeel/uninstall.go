@@ -30,9 +30,9 @@ func newUninstallCommand(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Remove all of the fleet from its hosts",
-		Long: `Removes the fleet's nodes, networks and keepers from its hosts: at once, and without asking.
-Volumes stay unless --volumes is given, and are named. What belongs to other fleets, or to
-nobody, stays.`,
+		Long: `Removes the fleet's nodes, networks and keepers from its hosts, and its records from DNS
+providers: at once, and without asking. Volumes stay unless --volumes is given, and are
+named. What belongs to other fleets, or to nobody, stays.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runUninstall(cmd.Context(), p, opts) },
 	}

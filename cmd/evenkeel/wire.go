@@ -32,6 +32,8 @@ type controllerSetup struct {
 	metrics  *metrics.Metrics // nil: nobody reads any
 	// committed: what isn't committed is said.
 	committed bool
+	// unnoticed: notices aren't shown, since the result has all that they say.
+	unnoticed bool
 }
 
 // openController wires a controller to git, Docker, keepers and the journal. It speaks to none of them yet.
@@ -51,6 +53,7 @@ func openController(s controllerSetup) (controller, io.Closer, error) {
 		Source:        revisions,
 		Load:          load,
 		Open:          openEngine(s.show, credentials),
+		OpenZone:      openZone(credentials, s.metrics),
 		Registries:    registries,
 		DialKeeper:    wire.DialKeeper,
 		KeeperImage:   wire.KeeperImage(s.fleet.KeeperImage),
@@ -76,7 +79,7 @@ func reads(load func(fs.FS) (*spec.Spec, error)) func(fs.FS) {
 // notice shows notices. A command that ends with a refused revision says so as its error, once is enough.
 func (s *controllerSetup) notice(source *gitSource) func(reconciler.Notice) {
 	return func(n reconciler.Notice) {
-		if s.interval > 0 || !source.refused(n.Message) {
+		if !s.unnoticed && (s.interval > 0 || !source.refused(n.Message)) {
 			s.show.Notice(n)
 		}
 	}

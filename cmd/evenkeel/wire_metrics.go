@@ -1,9 +1,11 @@
 package main
 
 import (
+	"slices"
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler"
+	"github.com/evenkeel/evenkeel/reconciler/drift"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
 	"github.com/evenkeel/evenkeel/reconciler/rollout"
 	"github.com/evenkeel/evenkeel/server/metrics"
@@ -39,11 +41,17 @@ func seen(c controller) metrics.Seen {
 		Fleet: st.Fleet, Revision: st.Revision, Converged: st.Converged, Refused: st.Refused != "", Leads: acts, Waits: st.Waiting != "",
 	}
 	for _, h := range st.Hosts {
+		if !h.Reachable {
+			h.Keeper = 0
+		}
 		s.Hosts = append(s.Hosts, metrics.Host{
-			Name: h.Name, Reachable: h.Reachable, Keeper: h.Reachable && h.Keeper > 0, Lease: leases[h.Name], Nodes: h.Nodes,
+			Name: h.Name, Reachable: h.Reachable, Keeper: h.Keeper > 0, KeeperVersion: h.Keeper, Lease: leases[h.Name], Nodes: h.Nodes,
 			ReservedMemory: float64(h.Reserved.Memory), CapacityMemory: float64(h.Capacity.Memory),
 			ReservedCPU: float64(h.Reserved.CPU) / 1000, CapacityCPU: float64(h.Capacity.CPU) / 1000,
 		})
+	}
+	for _, z := range st.Zones {
+		s.Zones = append(s.Zones, metrics.Zone{Name: z.Name, Known: z.Problem == "" && !z.Read.IsZero()})
 	}
 	for _, e := range st.Environments {
 		for _, l := range e.Layers {
@@ -52,5 +60,26 @@ func seen(c controller) metrics.Seen {
 			})
 		}
 	}
+	r := c.CurrentDrift()
+	s.Drift, s.Unread = drifts(st, r), len(r.Unknown)
 	return s
+}
+
+// drifts counts drift by environment and what it is of. What there is none of is told too, so that an alert ends.
+func drifts(st reconciler.Status, r drift.Report) []metrics.Drift {
+	list := []metrics.Drift{{What: drift.Keeper}, {What: drift.Network}, {What: drift.Container}, {What: drift.Record}}
+	for _, e := range st.Environments {
+		for _, what := range []string{drift.Node, drift.Network, drift.Volume, drift.Container, drift.Record} {
+			list = append(list, metrics.Drift{Environment: e.Name, What: what})
+		}
+	}
+	for i := range r.Drift {
+		f := &r.Drift[i]
+		at := slices.IndexFunc(list, func(d metrics.Drift) bool { return d.Environment == f.Environment && d.What == f.What })
+		if at < 0 {
+			at, list = len(list), append(list, metrics.Drift{Environment: f.Environment, What: f.What})
+		}
+		list[at].Findings++
+	}
+	return list
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/evenkeel/evenkeel/reconciler"
+	"github.com/evenkeel/evenkeel/reconciler/drift"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
 	"github.com/evenkeel/evenkeel/reconciler/rollout"
 	"github.com/evenkeel/evenkeel/server/metrics"
@@ -31,6 +32,10 @@ func TestWhatIsDoneAndSeenIsInTheMetrics(t *testing.T) {
 		},
 		Environments: []reconciler.EnvironmentStatus{{Name: "shop", Layers: []reconciler.LayerStatus{{Name: "web", Wanted: 3, Serving: 2, Paused: "gate"}}}},
 	}}
+	c.drift = drifted()
+	c.drift.Drift[0].Environment = "shop"
+	c.drift.Drift = append(c.drift.Drift, c.drift.Drift[0], drift.Finding{Host: "hn1", What: drift.Keeper}, drift.Finding{Environment: "gone", What: drift.Volume})
+	c.drift.Unknown = []string{"host hn2"}
 	p, _, _ := testProgram(nil)
 	s := &controllerSetup{show: p.progress(), metrics: metrics.New("1.2.3", func() metrics.Seen { return seen(c) })}
 	step := rollout.Progress{Environment: "shop", Layer: "web", Node: 1, Operation: plan.Redeploy, Phase: rollout.PhaseGate}
@@ -60,10 +65,16 @@ func TestWhatIsDoneAndSeenIsInTheMetrics(t *testing.T) {
 		`evenkeel_host_memory_bytes{host="hn1",kind="reserved"} 1024`, `evenkeel_host_memory_bytes{host="hn1",kind="capacity"} 2048`,
 		`evenkeel_layer_nodes{environment="shop",kind="wanted",layer="web"} 3`, `evenkeel_layer_nodes{environment="shop",kind="serving",layer="web"} 2`,
 		`evenkeel_layer_paused{environment="shop",layer="web"} 1`,
+		`evenkeel_host_keeper_version{host="hn1"} 4`, `evenkeel_host_keeper_version{host="hn2"} 0`,
+		`evenkeel_drift{environment="shop",what="node"} 2`, `evenkeel_drift{environment="shop",what="volume"} 0`,
+		`evenkeel_drift{environment="",what="keeper"} 1`, `evenkeel_drift{environment="",what="record"} 0`, `evenkeel_drift{environment="shop",what="record"} 0`,
+		`evenkeel_drift{environment="gone",what="volume"} 1`, `evenkeel_drift_unknown 1`,
 	} {
 		require.Contains(t, w.Body.String(), line+"\n")
 	}
 	c.status = reconciler.Status{Refused: "invalid", Waiting: "ann"}
 	c.ready = "waits"
-	require.Equal(t, metrics.Seen{Refused: true, Waits: true}, seen(c))
+	c.drift = drift.Report{}
+	none := []metrics.Drift{{What: drift.Keeper}, {What: drift.Network}, {What: drift.Container}, {What: drift.Record}}
+	require.Equal(t, metrics.Seen{Refused: true, Waits: true, Drift: none}, seen(c))
 }

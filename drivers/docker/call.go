@@ -53,6 +53,7 @@ func call[T any](ctx context.Context, h *Host, o operation, f func(context.Conte
 		return none, h.fail(ctx, err, o, min(timeout, h.opts.Timeout))
 	}
 	v, err := f(bounded, s)
+	h.tidy(s)
 	if err == nil {
 		return v, nil
 	}

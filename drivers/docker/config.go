@@ -36,21 +36,10 @@ func containerConfig(c fleet.Container) (*container.Config, *container.HostConfi
 	if c.Privileged {
 		hostConfig.Privileged, hostConfig.CapAdd, hostConfig.CapDrop, hostConfig.SecurityOpt = true, nil, nil, nil
 	}
-	if c.PidsLimit > 0 {
-		hostConfig.PidsLimit = &c.PidsLimit
-	}
 	for _, u := range c.Ulimits {
 		hostConfig.Ulimits = append(hostConfig.Ulimits, &container.Ulimit{Name: u.Name, Soft: u.Soft, Hard: u.Hard})
 	}
 	return config, hostConfig, networking(c.Network, c.Address)
-}
-
-// resources always names swap with memory: the engine would grant as much swap again.
-func resources(l fleet.Limits) container.Resources {
-	return container.Resources{
-		Memory: int64(l.Memory), MemorySwap: int64(l.Memory), MemoryReservation: int64(l.MemoryReservation),
-		NanoCPUs: l.NanoCPUs, CPUShares: l.CPUShares,
-	}
 }
 
 func healthcheck(c fleet.Container) *container.HealthConfig {

@@ -26,8 +26,8 @@ func TestContainerConfigSaysEverything(t *testing.T) {
 		Volumes:   []fleet.Mount{{Name: "vol", Target: "/data", Labels: labels}},
 		HostPaths: []spec.HostPath{{Source: "/a", Target: "/b", ReadOnly: true}},
 		Ports:     []fleet.Published{{Port: 80, Protocol: spec.TCP}, {Port: 53, Protocol: spec.UDP, HostPort: 5353}},
-		Exposed:   []fleet.Published{{Port: 81, Protocol: spec.TCP}}, Capabilities: []string{"CHOWN"}, ReadOnly: true, PidsLimit: 4096,
-		Limits:     fleet.Limits{Memory: 64, MemoryReservation: 32, NanoCPUs: 5, CPUShares: 6},
+		Exposed:   []fleet.Published{{Port: 81, Protocol: spec.TCP}}, Capabilities: []string{"CHOWN"}, ReadOnly: true,
+		Limits:     fleet.Limits{Memory: 64, MemoryReservation: 32, NanoCPUs: 5, CPUShares: 6, PidsLimit: 4096},
 		StopSignal: "SIGINT", StopGrace: 1500 * time.Millisecond, Restart: "unless-stopped",
 		Exec: &spec.HealthCheck{Exec: &spec.ExecCheck{Command: []string{"check", "it"}}, Interval: 1, Timeout: 2, Retries: 3, StartPeriod: 4},
 	})

@@ -223,7 +223,7 @@ func (h *Host) Update(ctx context.Context, id string, l fleet.Limits) error {
 		if err != nil {
 			return err
 		}
-		if lifts(has.HostConfig.Resources, l) {
+		if lifts(limits(&has.HostConfig.Resources).Held(facts), l.Held(facts)) {
 			return errors.New("a limit can't be lifted in place: recreate the container")
 		}
 		h.warnClamped(strings.TrimPrefix(has.Name, "/"), l, facts)
@@ -238,9 +238,4 @@ func (h *Host) SetRestartPolicy(ctx context.Context, id, policy string) error {
 		_, err := s.ContainerUpdate(ctx, id, container.UpdateConfig{RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(policy)}})
 		return err
 	})
-}
-
-func lifts(has container.Resources, want fleet.Limits) bool {
-	return has.Memory > 0 && want.Memory == 0 || has.MemoryReservation > 0 && want.MemoryReservation == 0 ||
-		has.NanoCPUs > 0 && want.NanoCPUs == 0 || has.CPUShares > 0 && want.CPUShares == 0
 }

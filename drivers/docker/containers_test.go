@@ -1,8 +1,12 @@
 package docker_test
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -21,9 +25,9 @@ import (
 )
 
 // bare is the engine without the driver, for what others do there.
-func bare(t testing.TB, lh *hosts.Host) *client.Client {
+func bare(t testing.TB, lh *hosts.Host, opts ...client.Opt) *client.Client {
 	t.Helper()
-	c, err := client.NewClientWithOpts(client.WithHost(lh.Endpoint()), client.WithAPIVersionNegotiation())
+	c, err := client.NewClientWithOpts(append(opts, client.WithHost(lh.Endpoint()), client.WithAPIVersionNegotiation())...)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	return c
@@ -138,6 +142,23 @@ func TestVolumeOfOthersIsLeftAlone(t *testing.T) {
 	require.ErrorContains(t, err, "which is fleet other's")
 	require.NoError(t, h.Remove(t.Context(), id))
 	require.NoError(t, h.RemoveVolume(t.Context(), name))
+}
+
+// An engine that was restarted answers the create of a volume that is there, and that nobody has used since, without
+// its labels.
+func TestVolumeIsKnownAgainAfterTheEngineWasRestarted(t *testing.T) {
+	lh := lab.Host(2)
+	h := open(t, lh, docker.Options{})
+	c := node(randomFleet(), 1)
+	name := fleet.VolumeName(c.Labels[fleet.LabelFleet], c.NodeID, "data")
+	c.Volumes = []fleet.Mount{{Name: name, Target: "/data", Labels: map[string]string{fleet.LabelFleet: c.Labels[fleet.LabelFleet]}}}
+	id, err := h.Create(t.Context(), c)
+	require.NoError(t, err)
+	require.NoError(t, h.Remove(t.Context(), id))
+	require.NoError(t, lh.StopEngine(t.Context()))
+	require.NoError(t, lh.StartEngine(t.Context()))
+	t.Cleanup(func() { require.NoError(t, h.RemoveVolume(context.Background(), name)) })
+	create(t, h, c)
 }
 
 func TestPublishedPortsAreKnown(t *testing.T) {
@@ -261,4 +282,75 @@ func TestStartOfAPausedContainerLetsItGoOn(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, fleet.StateRunning, after.State)
 	require.Equal(t, before.StartedAt, after.StartedAt, "it wasn't restarted")
+}
+
+// What is looked at in a container is told with its size, mode and time: a file that nobody has touched has
+// the time that follows from its container's.
+func TestFilesAreLookedAt(t *testing.T) {
+	h, cli := open(t, lab.Host(1), docker.Options{}), bare(t, lab.Host(1))
+	c := node(randomFleet(), 1)
+	volume := fleet.VolumeName(c.Labels[fleet.LabelFleet], c.NodeID, "data")
+	c.Volumes = []fleet.Mount{{Name: volume, Target: "/data", Labels: map[string]string{fleet.LabelFleet: c.Labels[fleet.LabelFleet]}}}
+	t.Cleanup(func() { require.NoError(t, h.RemoveVolume(context.Background(), volume)) })
+	c.ReadOnly = true
+	c.Tmpfs = []string{"/data/fast"}
+	c.Files = []spec.File{
+		{Path: "/data/seed", Mode: 0o440, Content: []byte("seed")},
+		{Path: "/data/none", Mode: 0o644},
+	}
+	id := start(t, h, c)
+	in, err := h.Inspect(t.Context(), id)
+	require.NoError(t, err)
+	for _, want := range c.Files {
+		f, err := h.StatFile(t.Context(), id, want.Path)
+		require.NoError(t, err)
+		require.Equal(t, fleet.File{Path: want.Path, Mode: fs.FileMode(want.Mode), Size: int64(len(want.Content)), ModTime: f.ModTime}, f)
+		require.True(t, f.ModTime.Equal(fleet.PutAt(in.CreatedAt)), "%s, created %s", f.ModTime, in.CreatedAt)
+	}
+	put := func(h tar.Header, content string) {
+		var buf bytes.Buffer
+		w := tar.NewWriter(&buf)
+		h.Size = int64(len(content))
+		require.NoError(t, w.WriteHeader(&h))
+		_, err := w.Write([]byte(content))
+		require.NoError(t, errors.Join(err, w.Close()))
+		require.NoError(t, cli.CopyToContainer(t.Context(), id, "/data", &buf, container.CopyToContainerOptions{}))
+	}
+	read := func(path string, most int64) (fleet.File, string) {
+		f, content, err := h.ReadFile(t.Context(), id, path, most)
+		require.NoError(t, err)
+		require.Equal(t, f.Mode.IsRegular() && f.Size <= most && !f.Missing, content != nil)
+		return f, string(content)
+	}
+	_, content := read("/data/seed", 4)
+	require.Equal(t, "seed", content)
+	_, content = read("/data/none", 4)
+	require.Empty(t, content)
+	put(tar.Header{Name: "seed", Mode: 0o600, ModTime: time.Unix(1e9, 0)}, "other")
+	f, content := read("/data/seed", 5)
+	require.Equal(t, "other", content)
+	require.Equal(t, fs.FileMode(0o600), f.Mode)
+	require.Equal(t, int64(1e9), f.ModTime.Unix())
+	f, _ = read("/data/seed", 4)
+	require.Equal(t, int64(5), f.Size, "longer than is wanted: not read")
+
+	put(tar.Header{Name: "link", Typeflag: tar.TypeSymlink, Linkname: "seed"}, "")
+	f, err = h.StatFile(t.Context(), id, "/data/link")
+	require.NoError(t, err)
+	require.NotZero(t, f.Mode&fs.ModeSymlink)
+	require.Equal(t, "/data/seed", f.Target)
+	f, _ = read("/data", 1<<20)
+	require.True(t, f.Mode.IsDir())
+	for _, path := range []string{"/data/nothing", "/nothing/at/all"} {
+		f, err = h.StatFile(t.Context(), id, path)
+		require.NoError(t, err)
+		require.Equal(t, fleet.File{Path: path, Missing: true}, f)
+		f, _ = read(path, 9)
+		require.True(t, f.Missing)
+	}
+	require.NoError(t, h.Remove(t.Context(), id))
+	_, err = h.StatFile(t.Context(), id, "/data/seed")
+	require.ErrorIs(t, err, fleet.ErrNotFound)
+	_, _, err = h.ReadFile(t.Context(), id, "/data/seed", 9)
+	require.ErrorIs(t, err, fleet.ErrNotFound)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"strings"
 	"syscall"
 	"time"
@@ -110,9 +111,10 @@ func (h *Host) fail(parent context.Context, err error, o operation, timeout time
 		e.Err = fmt.Errorf("%s did not answer in time: %w", h.name, context.Cause(parent))
 	case errors.Is(err, context.DeadlineExceeded):
 		e.kind = fleet.ErrUnreachable
-		e.Err = fmt.Errorf("%s did not answer within %s: %w", h.name, timeout, err)
+		e.Err = &worded{fmt.Sprintf("%s did not answer within %s", h.name, timeout), err}
 	case lost(err):
 		e.kind = fleet.ErrUnreachable
+		e.Err = broken(err)
 		if cause, ok := h.noConnection(err); ok {
 			e.Err = cause
 		}
@@ -125,6 +127,25 @@ func (h *Host) fail(parent context.Context, err error, o operation, timeout time
 		e.kind = fleet.ErrConflict
 	}
 	return e
+}
+
+// worded is an error that says it in other words than its cause, which is full of what a client asked for.
+type worded struct {
+	text string
+	error
+}
+
+func (w *worded) Error() string { return w.text }
+
+func (w *worded) Unwrap() error { return w.error }
+
+// broken is the end of a connection in the midst of a call, without the call; other errors stay as they are.
+func broken(err error) error {
+	var asked *url.Error
+	if !errors.As(err, &asked) {
+		return err
+	}
+	return &worded{"the connection to the engine broke (" + asked.Err.Error() + "); the next pass looks what became of it", err}
 }
 
 // lost says whether an error means that the connection is gone or never was.

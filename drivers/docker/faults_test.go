@@ -1,7 +1,11 @@
 package docker_test
 
 import (
+	"bufio"
 	"context"
+	"io"
+	"net"
+	"net/http"
 	"testing"
 	"time"
 
@@ -36,6 +40,8 @@ func TestEveryCallEndsOnAnEngineThatHangs(t *testing.T) {
 	for name, err := range each(t, h, id) {
 		require.ErrorIs(t, err, fleet.ErrUnreachable, name)
 		require.ErrorContains(t, err, "h2 did not answer within 300ms", name)
+		require.ErrorIs(t, err, context.DeadlineExceeded, name)
+		require.NotContains(t, err.Error(), "http://", name)
 	}
 	require.Less(t, time.Since(began), 8*time.Second)
 	st := h.Observe(t.Context(), "any")
@@ -92,6 +98,27 @@ func TestGivingUpIsNotTheHostsFault(t *testing.T) {
 	require.ErrorIs(t, err, fleet.ErrUnreachable)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.NoError(t, lh.ResumeEngine(context.Background()))
+}
+
+// An engine that answers the first request of a connection and dies in the midst of the second.
+func TestABrokenConnectionIsSaidPlainly(t *testing.T) {
+	h := open(t, lab.Host(1), docker.Options{Dial: func(context.Context) (net.Conn, error) {
+		here, there := net.Pipe()
+		go func() {
+			defer there.Close()
+			r := bufio.NewReader(there)
+			if _, err := http.ReadRequest(r); err != nil {
+				return
+			}
+			_, _ = io.WriteString(there, "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 0\r\n\r\n")
+			_, _ = http.ReadRequest(r)
+		}()
+		return here, nil
+	}})
+	err := h.Restart(t.Context(), "4f1c", "SIGTERM", time.Second)
+	require.ErrorIs(t, err, fleet.ErrUnreachable)
+	require.ErrorIs(t, err, io.EOF)
+	require.EqualError(t, err, "restarting container 4f1c on h1: the connection to the engine broke (EOF); the next pass looks what became of it")
 }
 
 func TestClosedHostSaysSo(t *testing.T) {

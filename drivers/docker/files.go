@@ -21,6 +21,14 @@ import (
 // putFiles copies a container's files into it: one archive for each mount that files are in, since only
 // such a one is taken where the rest is read-only, and one for the rest.
 func putFiles(ctx context.Context, s *session, id string, c fleet.Container) error {
+	if len(c.Files) == 0 {
+		return nil
+	}
+	created, err := s.ContainerInspect(ctx, id)
+	if err != nil {
+		return fmt.Errorf("reading when it was created: %w", err)
+	}
+	at := fleet.PutAt(parseTime(created.Created))
 	byRoot := map[string][]spec.File{}
 	var roots []string
 	for _, f := range c.Files {
@@ -32,7 +40,7 @@ func putFiles(ctx context.Context, s *session, id string, c fleet.Container) err
 	}
 	slices.Sort(roots)
 	for _, root := range roots {
-		archive, err := archive(ctx, s, id, root, byRoot[root])
+		archive, err := archive(ctx, s, id, place{root, at}, byRoot[root])
 		if err != nil {
 			return err
 		}
@@ -61,12 +69,17 @@ func mountOf(file string, c fleet.Container) string {
 	return in
 }
 
+// place is where an archive is unpacked, and the time that everything in it carries.
+type place struct {
+	root string
+	at   time.Time
+}
+
 // archive holds the files, and those of their directories that aren't there: an existing one keeps its mode.
-func archive(ctx context.Context, s *session, id, root string, files []spec.File) (*bytes.Buffer, error) {
+func archive(ctx context.Context, s *session, id string, to place, files []spec.File) (*bytes.Buffer, error) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
-	known := map[string]bool{root: true}
-	now := time.Now()
+	known := map[string]bool{to.root: true}
 	files = slices.SortedFunc(slices.Values(files), func(a, b spec.File) int { return cmp.Compare(a.Path, b.Path) })
 	for _, f := range files {
 		missing, err := missingParents(ctx, s, id, f.Path, known)
@@ -74,11 +87,11 @@ func archive(ctx context.Context, s *session, id, root string, files []spec.File
 			return nil, err
 		}
 		for _, dir := range missing {
-			if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: within(root, dir) + "/", Mode: 0o755, ModTime: now}); err != nil {
+			if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: within(to.root, dir) + "/", Mode: 0o755, ModTime: to.at}); err != nil {
 				return nil, err
 			}
 		}
-		h := &tar.Header{Typeflag: tar.TypeReg, Name: within(root, f.Path), Mode: int64(f.Mode), Size: int64(len(f.Content)), ModTime: now}
+		h := &tar.Header{Typeflag: tar.TypeReg, Name: within(to.root, f.Path), Mode: int64(f.Mode), Size: int64(len(f.Content)), ModTime: to.at}
 		if err := w.WriteHeader(h); err != nil {
 			return nil, err
 		}

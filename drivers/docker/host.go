@@ -74,6 +74,7 @@ type Host struct {
 	noWay    atomic.Pointer[wayError] // why the last attempt to connect failed
 	writes   chan struct{}
 	reads    chan struct{}
+	looks    chan struct{} // at files in containers
 	// registries holds the turns of what is asked of each registry, by its name.
 	registries sync.Map
 
@@ -106,6 +107,7 @@ func Open(h spec.Host, opts Options) (*Host, error) {
 	return &Host{
 		name: h.Name, endpoint: h.Endpoint, opts: opts, way: way,
 		writes: make(chan struct{}, opts.Writes), reads: make(chan struct{}, opts.Reads),
+		looks:      make(chan struct{}, looksAtOnce),
 		connecting: make(chan struct{}, 1),
 	}, nil
 }
@@ -163,7 +165,7 @@ func (h *Host) negotiated() (*session, error) {
 func (h *Host) negotiate(ctx context.Context) (*session, error) {
 	s := &session{}
 	s.transport = &http.Transport{
-		MaxIdleConnsPerHost: h.opts.Reads + h.opts.Writes,
+		MaxIdleConnsPerHost: h.opts.Reads + h.opts.Writes + looksAtOnce,
 		IdleConnTimeout:     2 * time.Minute,
 		DisableCompression:  true,
 	}
@@ -201,6 +203,16 @@ func dummyHost(endpoint string) string {
 // forget has the next call negotiate anew. Calls under way keep their session.
 func (h *Host) forget(s *session) {
 	if h.leave(s) {
+		s.transport.CloseIdleConnections()
+	}
+}
+
+// tidy closes the connections of a session that has ended: a call that was under way may have made another one since.
+func (h *Host) tidy(s *session) {
+	h.mu.Lock()
+	ended := h.current != s
+	h.mu.Unlock()
+	if ended {
 		s.transport.CloseIdleConnections()
 	}
 }

@@ -51,7 +51,7 @@ func (h *Host) Resolve(ctx context.Context, ref string, as fleet.Credentials) (s
 			return "", fmt.Errorf("registry %s gave %s no answer within %s: look at the host's way to the registry", server, h.name, o.timeout)
 		}
 		if err != nil {
-			return "", noImage(nowhere(denied(err, server, as)), answered(ctx, err))
+			return "", noImage(nowhere(refused(err, server, as)), answered(ctx, err))
 		}
 		return d.Descriptor.Digest.String(), nil
 	})
@@ -89,7 +89,7 @@ func (h *Host) Pull(ctx context.Context, ref string, as fleet.Credentials) error
 		if stalled := w.stalled(ctx); err != nil && stalled != nil {
 			return stalled
 		}
-		return noImage(denied(err, server, as), answered(ctx, err))
+		return noImage(refused(err, server, as), answered(ctx, err))
 	})
 }
 
@@ -108,17 +108,23 @@ func encoded(server string, as fleet.Credentials) (string, error) {
 	return registry.EncodeAuthConfig(auth)
 }
 
-// denied adds to a registry's refusal whose credentials it refused, and what to do. Engines have no status of
-// their own for it.
-func denied(err error, server string, as fleet.Credentials) error {
+// refused adds to a registry's refusal whose credentials it refused, or that it has been asked too often, and what to
+// do. Engines have no status of their own for it, and where the registry gave no reasons only its status to tell.
+func refused(err error, server string, as fleet.Credentials) error {
 	if err == nil {
 		return nil
 	}
 	said := strings.ToLower(err.Error())
-	if !errdefs.IsUnauthorized(err) && !errdefs.IsPermissionDenied(err) && !slices.ContainsFunc(refusals, func(r string) bool { return strings.Contains(said, r) }) {
-		return err
+	says := func(words []string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(said, w) })
 	}
-	return deniedError{err, as.Refused(server)}
+	switch {
+	case says(tooOften):
+		return fmt.Errorf("%w: registry %s has been asked too often for now: log in there for a higher limit, or wait", err, server)
+	case errdefs.IsUnauthorized(err), errdefs.IsPermissionDenied(err), says(refusals):
+		return deniedError{err, as.Refused(server)}
+	}
+	return err
 }
 
 // deniedError is a registry's refusal, as the engine passed it on.
@@ -131,7 +137,13 @@ func (e deniedError) Error() string   { return e.error.Error() + ": " + e.remedy
 func (e deniedError) Unwrap() []error { return []error{fleet.ErrDenied, e.error} }
 
 // refusals are the words of engines for a registry that wants other credentials.
-var refusals = []string{"unauthorized", "authentication required", "access denied", "is denied", "no basic auth credentials", "incorrect username or password"}
+var refusals = []string{
+	"unauthorized", "authentication required", "access denied", "is denied", "no basic auth credentials", "incorrect username or password",
+	"http 401", "http 403", "403 forbidden",
+}
+
+// tooOften are those for a registry that wants to be asked less.
+var tooOften = []string{"toomanyrequests", "too many requests", "http 429"}
 
 // LoadImage loads an image archive, as docker load does. It fails when the upload gets stuck.
 func (h *Host) LoadImage(ctx context.Context, archive io.Reader) error {

@@ -20,6 +20,10 @@ import (
 
 // Inspect reads one instance by its container's ID or name.
 func (h *Host) Inspect(ctx context.Context, id string) (fleet.Instance, error) {
+	facts, err := h.facts(ctx)
+	if err != nil {
+		return fleet.Instance{}, err
+	}
 	c, err := h.inspect(ctx, id)
 	if err != nil {
 		return fleet.Instance{}, err
@@ -28,6 +32,7 @@ func (h *Host) Inspect(ctx context.Context, id string) (fleet.Instance, error) {
 	if !ok {
 		return fleet.Instance{}, h.conflict("container", strings.TrimPrefix(c.Name, "/"), c.ID, c.Config.Image, c.Config.Labels)
 	}
+	in.Limits = in.Limits.Held(facts)
 	return in, nil
 }
 
@@ -51,14 +56,13 @@ func (h *Host) instance(c container.InspectResponse) (fleet.Instance, bool) {
 		ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"),
 		Written: l[fleet.LabelWritten], Spec: l[fleet.LabelSpec], Image: l[fleet.LabelImage], Revision: l[fleet.LabelRevision],
 		ImageID: c.Image, RestartCount: c.RestartCount, CreatedAt: parseTime(c.Created),
-		Limits: fleet.Limits{
-			Memory: spec.Bytes(c.HostConfig.Memory), MemoryReservation: spec.Bytes(c.HostConfig.MemoryReservation),
-			NanoCPUs: c.HostConfig.NanoCPUs, CPUShares: c.HostConfig.CPUShares,
-		},
+		Limits:        limits(&c.HostConfig.Resources),
+		Imposed:       imposed(&c.HostConfig.Resources),
 		RestartPolicy: string(c.HostConfig.RestartPolicy.Name),
 		Published:     published(c),
 		Volumes:       namedVolumes(c.HostConfig.Mounts),
 	}
+	in.Mended, _ = strconv.Atoi(l[fleet.LabelMended])
 	if c.Config.StopTimeout != nil {
 		in.StopGrace = time.Duration(*c.Config.StopTimeout) * time.Second
 	}
@@ -158,7 +162,7 @@ func namedVolumes(mounts []mount.Mount) []string {
 func keeper(c container.InspectResponse) fleet.KeeperContainer {
 	k := fleet.KeeperContainer{
 		ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Image: c.Image, State: fleet.State(c.State.Status),
-		CreatedAt: parseTime(c.Created), Networks: map[string]netip.Addr{},
+		CreatedAt: parseTime(c.Created), Networks: map[string]netip.Addr{}, RestartPolicy: string(c.HostConfig.RestartPolicy.Name),
 	}
 	k.Version, _ = strconv.Atoi(c.Config.Labels[fleet.LabelVersion])
 	for name, e := range c.NetworkSettings.Networks {

@@ -2,6 +2,8 @@ package docker_test
 
 import (
 	"context"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +13,24 @@ import (
 	"github.com/evenkeel/evenkeel/drivers/docker"
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 )
+
+// A host may be closed in the middle of an operation, which goes on with it: no connection outlives that.
+func TestACallThatGoesOnAfterCloseLeavesNoConnection(t *testing.T) {
+	p := openProxied(t, "hn1")
+	fleetName := randomFleet()
+	require.True(t, p.Observe(t.Context(), fleetName).Reachable)
+	conflict := refuse(http.StatusConflict, "/start")
+	p.spoiling(func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, "/start") {
+			_ = p.Close()
+		}
+		return conflict(w, r)
+	})
+	p.take()
+	require.Error(t, p.Start(t.Context(), "0123456789ab"))
+	require.Len(t, p.take(), 2, "it looked why")
+	require.Eventually(t, func() bool { return p.open.Load() == 0 }, 10*time.Second, 10*time.Millisecond)
+}
 
 func TestNothingGoesOnAfterClose(t *testing.T) {
 	before := goleak.IgnoreCurrent()

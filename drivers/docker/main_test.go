@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
 	"github.com/stretchr/testify/require"
 
 	"github.com/evenkeel/evenkeel/drivers/docker"
@@ -139,9 +141,26 @@ func exited(t *testing.T, h *docker.Host, id string) fleet.Instance {
 	return in
 }
 
+// impose changes a container on a host of the lab behind the driver's back; f is nil where its engine speaks no TLS.
+func impose(lh *hosts.Host, f *hosts.TLS) func(t *testing.T, id string) {
+	return func(t *testing.T, id string) {
+		t.Helper()
+		var opts []client.Opt
+		if f != nil {
+			opts = append(opts, client.WithTLSClientConfig(f.CA, f.Cert, f.Key))
+		}
+		c := bare(t, lh, opts...)
+		none := int64(-1)
+		_, err := c.ContainerUpdate(t.Context(), id, container.UpdateConfig{Resources: container.Resources{
+			MemorySwap: -1, PidsLimit: &none, CpusetCpus: "0",
+		}})
+		require.NoError(t, err)
+	}
+}
+
 func TestConformance(t *testing.T) {
 	h := open(t, lab.Host(1), docker.Options{})
 	conformance.Run(t, func(*testing.T) conformance.Site {
-		return conformance.Site{Engine: h, Fleet: randomFleet(), Image: testImage, Subnet: netip.MustParsePrefix("10.113.7.0/24")}
+		return conformance.Site{Engine: h, Fleet: randomFleet(), Image: testImage, Subnet: netip.MustParsePrefix("10.113.7.0/24"), Impose: impose(lab.Host(1), nil)}
 	})
 }

@@ -37,6 +37,10 @@ func (h *Host) Observe(ctx context.Context, fleetName string) fleet.HostState {
 	if err := g.Wait(); err != nil {
 		return fleet.HostState{Name: h.name, Problem: unread(err).Error()}
 	}
+	for i := range st.Instances {
+		in := &st.Instances[i]
+		in.Limits = in.Limits.Held(st.Engine)
+	}
 	st.Addresses = h.addresses(st.Networks)
 	return st
 }
@@ -75,7 +79,8 @@ func (s *session) readFacts(ctx context.Context) (fleet.Engine, error) {
 		ID: info.ID, Name: info.Name, Version: info.ServerVersion, APIVersion: s.ClientVersion(),
 		OS: info.OSType, Arch: goArch(info.Architecture), StorageDriver: info.Driver,
 		CPUs: info.NCPU, Memory: spec.Bytes(info.MemTotal), Unproven: unproven(info.RegistryConfig),
-		Mirrored: info.RegistryConfig != nil && len(info.RegistryConfig.Mirrors) > 0,
+		Mirrored:    info.RegistryConfig != nil && len(info.RegistryConfig.Mirrors) > 0,
+		NoSwapLimit: !info.SwapLimit, NoPidsLimit: !info.PidsLimit,
 	}
 	s.mu.Lock()
 	s.facts = &e

@@ -27,6 +27,7 @@ import (
 type proxied struct {
 	*docker.Host
 	connections atomic.Int32
+	open        atomic.Int32 // of those
 	mu          sync.Mutex
 	calls       []string
 	spoil       func(w http.ResponseWriter, r *http.Request) bool
@@ -52,8 +53,12 @@ func openProxied(t *testing.T, name string) *proxied {
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	engine.ErrorLog = srv.Config.ErrorLog
 	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
-		if s == http.StateNew {
+		switch s {
+		case http.StateNew:
 			p.connections.Add(1)
+			p.open.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			p.open.Add(-1)
 		}
 	}
 	srv.Start()

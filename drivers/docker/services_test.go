@@ -88,6 +88,23 @@ func TestHelperThatWasLeftGivesWay(t *testing.T) {
 	requireNothingOf(t, lab.Host(1), fleetName)
 }
 
+// What looks something up inside a node comes and goes: it is nobody's node, and nothing that evenkeel doesn't know.
+func TestHelperIsNotSeen(t *testing.T) {
+	h := open(t, lab.Host(1), docker.Options{})
+	fleetName := randomFleet()
+	id, err := h.CreateService(t.Context(), helper(fleetName))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, h.Remove(context.Background(), id)) })
+	for range 2 { // created, and running
+		st := h.Observe(t.Context(), fleetName)
+		require.True(t, st.Reachable, st.Problem)
+		require.Empty(t, st.Instances)
+		require.Empty(t, st.Keepers)
+		require.Empty(t, st.Strangers)
+		require.NoError(t, h.Start(t.Context(), id))
+	}
+}
+
 func TestKeeperIsSeen(t *testing.T) {
 	h := open(t, lab.Host(1), docker.Options{})
 	fleetName := randomFleet()

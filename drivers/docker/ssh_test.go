@@ -46,7 +46,7 @@ func openSpec(t *testing.T, s spec.Host, opts docker.Options) *docker.Host {
 func TestConformanceOverSSH(t *testing.T) {
 	h := openSpec(t, overSSH(lab.Host(1), startSSH(t, lab.Host(1))), docker.Options{})
 	conformance.Run(t, func(*testing.T) conformance.Site {
-		return conformance.Site{Engine: h, Fleet: randomFleet(), Image: testImage, Subnet: netip.MustParsePrefix("10.113.8.0/24")}
+		return conformance.Site{Engine: h, Fleet: randomFleet(), Image: testImage, Subnet: netip.MustParsePrefix("10.113.8.0/24"), Impose: impose(lab.Host(1), nil)}
 	})
 }
 

@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync/atomic"
+	"time"
 
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/spec"
 )
 
@@ -29,7 +32,9 @@ func encrypted(addr string, files spec.TLS, credentials string) (*way, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &way{dial: func(ctx context.Context) (net.Conn, error) {
+	var shown atomic.Pointer[x509.Certificate] // the engine's
+	certificates := func() []fleet.Certificate { return certificatesOf(paths, shown.Load()) }
+	return &way{certificates: certificates, dial: func(ctx context.Context) (net.Conn, error) {
 		config, err := tlsConfig(host, paths)
 		if err != nil {
 			return nil, err
@@ -38,6 +43,9 @@ func encrypted(addr string, files spec.TLS, credentials string) (*way, error) {
 		c, err := d.DialContext(ctx, "tcp", addr)
 		if err != nil {
 			return nil, tlsAdvice(err, paths)
+		}
+		if peer := c.(*tls.Conn).ConnectionState().PeerCertificates; len(peer) > 0 {
+			shown.Store(peer[0])
 		}
 		return &tlsConn{Conn: c, paths: paths}, nil
 	}}, nil
@@ -85,6 +93,15 @@ func (c *tlsConn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
+// expired is when the certificate in a file ceased to be one; empty: it is valid, or can't be read.
+func expired(path string) string {
+	c := inFile("", path)
+	if c.Problem != "" || time.Now().Before(c.Until) {
+		return ""
+	}
+	return c.Until.UTC().Format(time.RFC3339)
+}
+
 // tlsAdvice adds to an error of TLS what to do about it.
 func tlsAdvice(err error, paths spec.TLS) error {
 	var unknown x509.UnknownAuthorityError
@@ -99,6 +116,8 @@ func tlsAdvice(err error, paths spec.TLS) error {
 		return fmt.Errorf("%w; the endpoint must be written with a name or address that the engine's certificate holds", err)
 	case errors.As(err, &invalid):
 		return fmt.Errorf("%w; renew the engine's certificate", err)
+	case errors.As(err, &remote) && remote.Op == remoteError && expired(paths.Cert) != "":
+		return fmt.Errorf("%w; tls.cert (%s) expired at %s: renew it", err, paths.Cert, expired(paths.Cert))
 	case errors.As(err, &remote) && remote.Op == remoteError:
 		return fmt.Errorf("%w; the engine refused tls.cert (%s): is it signed by the engine's --tlscacert, and still valid?", err, paths.Cert)
 	case errors.As(err, &plain):

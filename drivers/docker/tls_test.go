@@ -43,14 +43,14 @@ func TestConformanceOverTLS(t *testing.T) {
 	lh, files := startTLS(t, time.Hour)
 	h := openSpec(t, overTLS(lh, files), docker.Options{})
 	conformance.Run(t, func(*testing.T) conformance.Site {
-		return conformance.Site{Engine: h, Fleet: randomFleet(), Image: testImage, Subnet: netip.MustParsePrefix("10.113.9.0/24")}
+		return conformance.Site{Engine: h, Fleet: randomFleet(), Image: testImage, Subnet: netip.MustParsePrefix("10.113.9.0/24"), Impose: impose(lh, files)}
 	})
 }
 
 func TestTLSThatIsRefused(t *testing.T) {
 	lh, files := startTLS(t, time.Hour)
 	dir := t.TempDir()
-	for _, f := range []string{files.CA, files.Cert, files.Key} {
+	for _, f := range []string{files.CA, files.Cert, files.Key, files.Expired, files.ExpiredKey} {
 		copyFile(t, f, filepath.Join(dir, filepath.Base(f)))
 	}
 	first := spec.TLS{CA: "ca.pem", Cert: "client.pem", Key: "client-key.pem"}
@@ -64,6 +64,7 @@ func TestTLSThatIsRefused(t *testing.T) {
 	}{
 		{"another authority", spec.TLS{CA: second.CA, Cert: "client.pem", Key: "client-key.pem"}, lh.Endpoint(), "the engine's certificate isn't signed by tls.ca (" + second.CA + ")"},
 		{"our certificate isn't accepted", spec.TLS{CA: "ca.pem", Cert: second.Cert, Key: second.Key}, lh.Endpoint(), "the engine refused tls.cert (" + second.Cert + ")"},
+		{"our certificate has expired", spec.TLS{CA: "ca.pem", Cert: "expired.pem", Key: "expired-key.pem"}, lh.Endpoint(), "expired.pem) expired at 20"},
 		{"key of another certificate", spec.TLS{CA: "ca.pem", Cert: "client.pem", Key: second.Key}, lh.Endpoint(), "tls.cert, tls.key: tls: private key does not match"},
 		{"no such file", spec.TLS{CA: "none.pem", Cert: "client.pem", Key: "client-key.pem"}, lh.Endpoint(), "tls.ca: open " + dir},
 		{"no certificate in the file", spec.TLS{CA: "client-key.pem", Cert: "client.pem", Key: "client-key.pem"}, lh.Endpoint(), "holds no certificate in PEM"},

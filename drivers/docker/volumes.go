@@ -18,6 +18,14 @@ func (h *Host) ensureVolumes(ctx context.Context, s *session, mounts []fleet.Mou
 		if err != nil {
 			return fmt.Errorf("creating volume %s: %w", m.Name, err)
 		}
+		if v.Labels[fleet.LabelFleet] == fleetName {
+			continue
+		}
+		// Since the engine was restarted it may have answered without them [M: 20.10, of a volume that nobody has
+		// asked for since].
+		if v, err = s.VolumeInspect(ctx, m.Name); err != nil {
+			return fmt.Errorf("looking at volume %s: %w", m.Name, err)
+		}
 		if v.Labels[fleet.LabelFleet] != fleetName {
 			return h.conflict("volume", m.Name, m.Name, "", v.Labels)
 		}

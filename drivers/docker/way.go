@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/spec"
 )
 
@@ -17,6 +18,8 @@ import (
 type way struct {
 	dial func(ctx context.Context) (net.Conn, error)
 	shut func() error // lets go of what the connections share; nil: nothing
+	// certificates are those that the connections rest on; nil: on none.
+	certificates func() []fleet.Certificate
 }
 
 func (w *way) close() error {

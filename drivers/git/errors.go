@@ -69,3 +69,10 @@ func ioError(what string, err error) *Error {
 	}
 	return e
 }
+
+// Remedied is what is wrong and what to do about it, apart.
+func (e *Error) Remedied() (what, remedy string) {
+	plain := *e
+	plain.Remedy = ""
+	return plain.Error(), e.Remedy
+}

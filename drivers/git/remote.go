@@ -67,7 +67,9 @@ func (r *remote) fetch(ctx context.Context, last *fetched) (*fetched, error) {
 		return nil, err
 	}
 	if last != nil && wanted.same(last) {
-		return last, nil
+		again := *last
+		again.Rewound = false // said already
+		return &again, nil
 	}
 	next, err := r.bring(ctx, wanted, last)
 	if err != nil {

@@ -2,6 +2,7 @@ package git_test
 
 import (
 	"context"
+	"crypto/rand"
 	"net"
 	"net/http"
 	"os"
@@ -192,6 +193,30 @@ func TestServersThatHang(t *testing.T) {
 		_, err = source.Fetch(ctx)
 		require.ErrorIs(t, err, context.Canceled)
 	}
+}
+
+// A server that falls silent in the middle of a transfer is given up after half a minute, and what it sent spoils nothing.
+func TestATransferThatStandsStill(t *testing.T) {
+	t.Parallel()
+	everyWay(t, func(t *testing.T, s served, o git.Options) {
+		t.Parallel()
+		s.commit("a.yaml", "1")
+		s.push("main")
+		source := open(t, o)
+		fetch(t, source)
+		noise := make([]byte, 1<<20) // which isn't packed any smaller
+		_, _ = rand.Read(noise)
+		newest := s.commit("b.yaml", string(noise))
+		s.push("main")
+		for _, v := range []*valve{s.https.valve, s.ssh.valve} {
+			v.shutAfter(200_000)
+		}
+		refused(t, source, git.Unreachable)
+		for _, v := range []*valve{s.https.valve, s.ssh.valve} {
+			v.open()
+		}
+		require.Equal(t, newest, fetch(t, source).ID)
+	})
 }
 
 func TestAnHTTPSServerThatIsntTrusted(t *testing.T) {

@@ -101,7 +101,7 @@ func (r remoteRefs) there() string {
 		return ""
 	}
 	slices.Sort(names)
-	return "; there are " + some(names)
+	return thereAre(names)
 }
 
 func commitLike(s string) bool {

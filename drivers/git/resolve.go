@@ -198,7 +198,7 @@ func (r resolver) byCommit(want string) (resolved, error) {
 func (r resolver) unknown(want string) error {
 	e := &Error{Reason: RefNotFound, What: fmt.Sprintf("there is no branch, tag or commit %q", want), Remedy: "push it, or correct --ref"}
 	if names := append(r.refs.list("refs/heads/"), r.refs.list("refs/tags/")...); len(names) > 0 {
-		e.Remedy += "; there are " + some(names)
+		e.Remedy += thereAre(names)
 	}
 	return e
 }
@@ -244,6 +244,14 @@ func shortRef(name string) string {
 }
 
 // some lists names up to a readable number.
+// thereAre ends a remedy with what there is to choose from.
+func thereAre(names []string) string {
+	if len(names) == 1 {
+		return "; there is only " + names[0]
+	}
+	return "; there are " + some(names)
+}
+
 func some(names []string) string {
 	const most = 8
 	if len(names) > most {

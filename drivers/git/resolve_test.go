@@ -183,3 +183,11 @@ func TestWhatIsOpened(t *testing.T) {
 	_, err := git.Open(git.Options{Repo: bare.dir, Worktree: true})
 	require.Equal(t, git.BadOption, git.ReasonOf(err))
 }
+
+func TestTheOnlyRefThereIs(t *testing.T) {
+	r := newRepo(t)
+	r.commit("a.yaml", "1")
+	o := r.options()
+	o.Ref = "nowhere"
+	require.ErrorContains(t, refused(t, open(t, o), git.RefNotFound), "correct --ref; there is only main")
+}

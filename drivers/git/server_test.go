@@ -42,6 +42,7 @@ func trust() (remove func(), err error) {
 // httpsServer serves a bare repository with the real git http-backend.
 type httpsServer struct {
 	*httptest.Server
+	valve    *valve
 	mu       sync.Mutex
 	requests int
 	token    string                                        // that is asked for; empty: none
@@ -53,8 +54,8 @@ func serveHTTPS(t *testing.T, dir string) *httpsServer {
 	path, err := exec.LookPath("git")
 	require.NoError(t, err)
 	backend := &cgi.Handler{Path: path, Args: []string{"http-backend"}, Env: []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1"}}
-	s := &httpsServer{}
-	s.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := &httpsServer{valve: &valve{}}
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.requests++
 		token, fault := s.token, s.fault
@@ -68,8 +69,65 @@ func serveHTTPS(t *testing.T, dir string) *httpsServer {
 			backend.ServeHTTP(w, r)
 		}
 	}))
-	t.Cleanup(s.Close)
+	s.Listener = s.valve.on(s.Listener)
+	s.StartTLS()
+	t.Cleanup(func() { s.valve.open(); s.Close() })
 	return s
+}
+
+// valve lets so much more through of what a server says, and then nothing for as long as it is shut.
+type valve struct {
+	mu   sync.Mutex
+	left int           // bytes
+	shut chan struct{} // closed when it is opened; nil: it is open
+}
+
+func (v *valve) shutAfter(bytes int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.left, v.shut = bytes, make(chan struct{})
+}
+
+func (v *valve) open() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.shut != nil {
+		close(v.shut)
+		v.shut = nil
+	}
+}
+
+func (v *valve) on(l net.Listener) net.Listener { return valved{l, v} }
+
+type valved struct {
+	net.Listener
+	valve *valve
+}
+
+func (l valved) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return valvedConn{c, l.valve}, nil
+}
+
+type valvedConn struct {
+	net.Conn
+	valve *valve
+}
+
+func (c valvedConn) Write(b []byte) (int, error) {
+	c.valve.mu.Lock()
+	shut, left := c.valve.shut, min(c.valve.left, len(b))
+	c.valve.left -= left
+	c.valve.mu.Unlock()
+	if shut == nil || left == len(b) {
+		return c.Conn.Write(b)
+	}
+	n, err := c.Conn.Write(b[:left])
+	<-shut
+	return n, errors.Join(err, net.ErrClosed)
 }
 
 func (s *httpsServer) set(f func()) {
@@ -88,16 +146,18 @@ func (s *httpsServer) count() int {
 type sshServer struct {
 	address    string
 	key, known string // files for the client
+	valve      *valve
 }
 
 func serveSSH(t *testing.T) sshServer {
 	t.Helper()
 	dir := t.TempDir()
-	s := sshServer{key: filepath.Join(dir, "id"), known: filepath.Join(dir, "known_hosts")}
+	s := sshServer{key: filepath.Join(dir, "id"), known: filepath.Join(dir, "known_hosts"), valve: &valve{}}
 	host, client := newKey(t, filepath.Join(dir, "host")), newKey(t, s.key)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s.address = l.Addr().String()
+	l = s.valve.on(l)
 	line := knownhosts.Line([]string{s.address}, host.PublicKey()) + "\n"
 	require.NoError(t, os.WriteFile(s.known, []byte(line), 0o600))
 	config := &ssh.ServerConfig{PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
@@ -117,7 +177,7 @@ func serveSSH(t *testing.T) sshServer {
 			connections.Go(func() { serveConn(c, config) })
 		}
 	})
-	t.Cleanup(func() { l.Close(); connections.Wait() })
+	t.Cleanup(func() { s.valve.open(); l.Close(); connections.Wait() })
 	return s
 }
 

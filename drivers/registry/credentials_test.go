@@ -64,8 +64,8 @@ func TestCredentialsThatAreNotThere(t *testing.T) {
 		"no variable":  {spec.From{Env: "NONE"}, dir, "the environment variable NONE isn't set or is empty: set it where evenkeel runs"},
 		"no directory": {spec.From{File: "a"}, "", "a is a file of the credentials directory: name the directory with --credentials-dir"},
 		"no file":      {spec.From{File: "a"}, dir, "there is no file " + dir + "/a: put it there, or mend the Fleet's `registries` or --credentials-dir"},
-		"empty":        {spec.From{File: "empty"}, dir, "the file " + dir + "/empty is empty: write the password into it"},
-		"large":        {spec.From{File: "large"}, dir, dir + "/large has 1048576 bytes, more than any password: it must be another file"},
+		"empty":        {spec.From{File: "empty"}, dir, "the file " + dir + "/empty is empty: write the secret into it"},
+		"large":        {spec.From{File: "large"}, dir, dir + "/large has 1048576 bytes, more than any secret: it must be another file"},
 		"a directory":  {spec.From{File: "."}, dir, dir + " is no regular file"},
 	} {
 		t.Run(name, func(t *testing.T) {

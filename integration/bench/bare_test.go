@@ -26,10 +26,13 @@ type bare struct {
 	calls *calls
 }
 
-func openBare(b *testing.B) *bare {
-	transport := &http.Transport{MaxIdleConnsPerHost: 2 * atOnce}
-	cli, err := client.NewClientWithOpts(client.WithHTTPClient(&http.Client{Transport: transport}),
-		client.WithHost(lab.Host(1).Endpoint()), client.WithAPIVersionNegotiation())
+func openBare(b *testing.B) *bare { return openBareOver(b, &http.Transport{}, lab.Host(1).Endpoint()) }
+
+// openBareOver is openBare with connections of another kind.
+func openBareOver(b *testing.B, transport *http.Transport, endpoint string, more ...client.Opt) *bare {
+	transport.MaxIdleConnsPerHost = 2 * atOnce
+	opts := []client.Opt{client.WithHTTPClient(&http.Client{Transport: transport}), client.WithHost(endpoint), client.WithAPIVersionNegotiation()}
+	cli, err := client.NewClientWithOpts(append(opts, more...)...)
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, cli.Close()) })
 	return &bare{b: b, cli: cli, calls: newCalls()}

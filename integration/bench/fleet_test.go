@@ -31,19 +31,24 @@ type site struct {
 
 var fleets int
 
-func newSite(b *testing.B) *site {
+// plain is how the fleet's host is reached where nothing else is said.
+func plain() string { return fmt.Sprintf("endpoint: %q, insecure: true", lab.Host(1).Endpoint()) }
+
+func newSite(b *testing.B) *site { return newSiteOver(b, plain()) }
+
+// newSiteOver is newSite with what the Fleet says of how its host is reached.
+func newSiteOver(b *testing.B, way string) *site {
 	fleets++
 	s := &site{b: b, dir: b.TempDir(), name: fmt.Sprintf("bench%d", fleets), calls: newCalls()}
 	s.git("init", "-q", "-b", "main")
-	h := lab.Host(1)
 	s.write("fleet.yaml", fmt.Sprintf(`apiVersion: evenkeel.dev/v1
 kind: Fleet
 metadata: {name: %s}
 spec:
   hosts:
-    - {name: %s, endpoint: %q, insecure: true, capacity: {memory: 64Gi, cpu: "64"}}
+    - {name: %s, %s, address: %s, capacity: {memory: 64Gi, cpu: "64"}}
   prune: {maxShare: 100%%}
-`, s.name, h.Name(), h.Endpoint()))
+`, s.name, lab.Host(1).Name(), way, lab.Host(1).Address()))
 	source, err := git.Open(git.Options{Repo: s.dir, Interval: time.Minute})
 	require.NoError(b, err)
 	s.controller = reconciler.New(reconciler.Options{

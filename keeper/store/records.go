@@ -15,7 +15,7 @@ func (s *Store) Change(put []fleet.Record, remove []string) error {
 	next := slices.Clone(s.records)
 	changed := false
 	for _, r := range put {
-		r, err := checkRecord(r)
+		r, err := CheckRecord(r)
 		if err != nil {
 			return err
 		}
@@ -53,8 +53,8 @@ func search(rs []fleet.Record, key string) (int, bool) {
 	return slices.BinarySearchFunc(rs, key, func(r fleet.Record, k string) int { return strings.Compare(r.Key, k) })
 }
 
-// checkRecord returns the record with its value compacted, so that the same value is the same bytes.
-func checkRecord(r fleet.Record) (fleet.Record, error) {
+// CheckRecord returns the record with its value compacted, so that the same value is the same bytes.
+func CheckRecord(r fleet.Record) (fleet.Record, error) {
 	if r.Key == "" || len(r.Key) > MaxKey || !utf8.ValidString(r.Key) {
 		return r, invalid("record key %q: it has to be text of 1 to %d bytes", r.Key, MaxKey)
 	}

@@ -230,8 +230,8 @@ func FuzzFile(f *testing.F) {
 		for _, v := range []any{new(Numbered), new([]fleet.Record), new(fleet.Copy), new(lease.Grant)} {
 			_ = json.Unmarshal(body, v)
 		}
-		if r, err := checkRecord(record("key", string(b))); err == nil {
-			again, err := checkRecord(r)
+		if r, err := CheckRecord(record("key", string(b))); err == nil {
+			again, err := CheckRecord(r)
 			require.NoError(t, err)
 			require.Equal(t, r, again)
 		}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
@@ -19,7 +18,12 @@ type Input struct {
 	Observed fleet.Observed // with what only looks like a node put aside
 	Now      time.Time
 	// Tags are what the images as written stand for by now, as far as that was looked up.
-	Tags map[string]plan.Image
+	Tags map[string]plan.Tag
+	// Zones are the zones at DNS providers as they were read, Said what names there were last made to say (by
+	// fleet.SaidKey; nil: nobody knows), and Out which nodes are kept out of them; nil: none is.
+	Zones []plan.Zone
+	Said  map[string]string
+	Out   func(fleet.NodeID) bool
 }
 
 // Compute finds the drift. A node's instance that is about to take another's place, a node that is asked to
@@ -54,6 +58,12 @@ func Compute(in Input) Report {
 	for i := range in.Observed.Hosts {
 		f.host(&in.Observed.Hosts[i])
 	}
+	for _, image := range in.Tags {
+		if image.Problem != "" {
+			f.report.Unknown = append(f.report.Unknown, "whether its tag has moved: "+image.Problem)
+		}
+	}
+	f.records()
 	f.report.sort()
 	return f.report
 }
@@ -80,9 +90,10 @@ func (f *finder) healed(how string) string {
 
 // readRecords gathers what the keepers in reach know.
 func (f *finder) readRecords() {
+	read := fleet.Read[fleet.AppliedRecord]{}
 	for i := range f.in.Observed.Hosts {
 		k := f.in.Observed.Hosts[i].Keeper
-		for _, a := range k.Applied() {
+		for _, a := range k.AppliedRead(read) {
 			if l := f.spec(a.Layer); l != nil && fleet.AppliedOf(l) == a.AppliedRecord {
 				f.settled[a.Layer] = true
 			}
@@ -199,6 +210,7 @@ func (f *finder) node(n *fleet.Node, l *spec.Layer) {
 	if !attached(h, in, own) {
 		add("network", own, "not on it", f.healed("puts it back onto it"), time.Time{})
 	}
+	f.files(n, l, add)
 	if n.Candidate() != nil {
 		return
 	}
@@ -206,35 +218,17 @@ func (f *finder) node(n *fleet.Node, l *spec.Layer) {
 		add("state", string(fleet.StateRunning), stateText(in), f.healed("starts it"), in.FinishedAt)
 	}
 	if f.settled[n.LayerID()] {
-		if moved := f.moved(l, in); moved != "" {
+		if moved := plan.Moved(f.in.Tags, l, in); moved != "" {
 			add("image", moved, in.Image, "write the new one, or another `redeploy`, and commit it; by itself evenkeel changes nothing", time.Time{})
 		}
-		for _, c := range plan.LimitChanges(in.Limits, plan.WantedLimits(l, h.Engine)) {
-			add(c.Field, cmp.Or(c.To, "none"), cmp.Or(c.From, "none"), f.healed(limitRemedy(c)), time.Time{})
+		lift, resize := plan.LimitChanges(in, plan.WantedLimits(l, h.Engine))
+		for _, c := range lift {
+			add(c.Field, "none", c.From, f.healed("redeploys the node"), time.Time{})
+		}
+		for _, c := range resize {
+			add(c.Field, cmp.Or(c.To, "none"), cmp.Or(c.From, "none"), f.healed("sets it back in place"), time.Time{})
 		}
 	}
-}
-
-// moved is what the tag that is written for a layer stands for by now, where that isn't what the instance was
-// made from; empty: it is, or nobody knows.
-func (f *finder) moved(l *spec.Layer, in *fleet.Instance) string {
-	tag := f.in.Tags[l.Image]
-	now := tag.IDs[in.Host]
-	if strings.Contains(in.Image, "@") {
-		now = tag.Digest
-	}
-	if now == in.Image || in.Image == "" {
-		return ""
-	}
-	return now
-}
-
-// limitRemedy says how a limit is put right: one that is there and isn't wanted can't be lifted in place.
-func limitRemedy(c plan.Cause) string {
-	if c.To == "" {
-		return "redeploys the node"
-	}
-	return "sets it back in place"
 }
 
 // stopped says whether a node doesn't run though nothing of ours has stopped it. One that restarts again and

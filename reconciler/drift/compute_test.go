@@ -49,11 +49,11 @@ func newWorld() *world {
 			},
 			Volumes: []fleet.Volume{{NodeID: id, Host: name, Name: fleet.VolumeName("production", id, "data"), Volume: "data"}},
 			Keepers: []fleet.KeeperContainer{{
-				ID: "k", Name: keeper, State: fleet.StateRunning, Networks: map[string]netip.Addr{uplink: {}, network: {}},
+				ID: "k", Name: keeper, State: fleet.StateRunning, Networks: map[string]netip.Addr{uplink: {}, network: {}}, RestartPolicy: plan.KeeperRestartPolicy,
 			}},
 			Instances: []fleet.Instance{{
 				NodeID: id, Host: name, Generation: 1, ID: "id" + name, Name: fleet.ContainerName("production", id, 1), Spec: "v1:web",
-				State: fleet.StateRunning, StartedAt: noon.Add(-time.Hour), Limits: fleet.Limits{Memory: 256 * mi, NanoCPUs: 5e8},
+				State: fleet.StateRunning, StartedAt: noon.Add(-time.Hour), Limits: fleet.Limits{Memory: 256 * mi, NanoCPUs: 5e8, PidsLimit: 4096},
 				RestartPolicy: plan.RestartPolicy, Network: network, NetworkID: "n1", Address: netip.MustParseAddr("10.0.0.9"),
 			}},
 			Keeper: &fleet.KeeperState{Host: name},
@@ -135,6 +135,15 @@ func TestCompute(t *testing.T) {
 				w.record(i, "applied/shop/web", fleet.AppliedOf(w.layer()))
 			}
 		}, nil},
+		{"swap beyond its memory", func(w *world) { w.node().Limits.Swap = 64 * mi }, []string{"hn1 shop/web/1 limit.swap: none > 64Mi"}},
+		{"swap without end", func(w *world) { w.node().Limits.Swap = fleet.AnySwap }, []string{"hn1 shop/web/1 limit.swap: none > any amount"}},
+		{"no limit of processes", func(w *world) { w.node().Limits.PidsLimit = 0 }, []string{"hn1 shop/web/1 limit.pids: 4096 processes > none"}},
+		{"an engine that limits no processes", func(w *world) {
+			w.hosts[0].Engine.NoPidsLimit, w.node().Limits.PidsLimit = true, 0
+		}, nil},
+		{"limits of other kinds", func(w *world) {
+			w.node().Imposed = []fleet.Imposed{{Field: "cpu-quota", Value: "50000"}, {Field: "cpuset-cpus", Value: "0"}}
+		}, []string{"hn1 shop/web/1 limit.cpu-quota: none > 50000", "hn1 shop/web/1 limit.cpuset-cpus: none > 0"}},
 		{"restart policy", func(w *world) { w.node().RestartPolicy = "no" }, []string{"hn1 shop/web/1 restart policy: unless-stopped > no"}},
 		{"off its network", func(w *world) { w.node().Network, w.node().NetworkID = "", "" }, []string{"hn1 shop/web/1 network: " + network + " > not on it"}},
 		{"on another network", func(w *world) { w.node().OtherNetworks = []string{"a", "b"} }, []string{
@@ -153,6 +162,9 @@ func TestCompute(t *testing.T) {
 		{"a keeper stopped", func(w *world) { w.hosts[0].Keepers[0].State = fleet.StateExited }, []string{"hn1 keeper " + keeper + " state: running > exited"}},
 		{"a keeper removed", func(w *world) { w.hosts[0].Keepers = nil }, []string{"hn1 keeper " + keeper + " state: running > missing"}},
 		{"a keeper renamed", func(w *world) { w.hosts[0].Keepers[0].Name = "mine" }, []string{"hn1 keeper " + keeper + " name: " + keeper + " > mine"}},
+		{"a keeper's restart policy", func(w *world) { w.hosts[0].Keepers[0].RestartPolicy = "no" }, []string{
+			"hn1 keeper " + keeper + " restart policy: always > no",
+		}},
 		{"a keeper off its way out and on another", func(w *world) {
 			w.hosts[0].Keepers[0].Networks = map[string]netip.Addr{"bridge": {}, network: {}}
 		}, []string{

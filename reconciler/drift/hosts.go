@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/plan"
 )
 
 // host is what isn't a node's.
@@ -79,11 +80,14 @@ func (f *finder) keeper(h *fleet.HostState) {
 	}
 	k := &h.Keepers[0]
 	if k.Name != name {
-		add("name", name, k.Name, always+"puts another in its place")
+		add("name", name, k.Name, always+"names it back")
 		return
 	}
 	if k.State != fleet.StateRunning && k.State != fleet.StateRestarting {
 		add("state", string(fleet.StateRunning), string(k.State), always+"starts it")
+	}
+	if k.RestartPolicy != plan.KeeperRestartPolicy {
+		add("restart policy", plan.KeeperRestartPolicy, k.RestartPolicy, always+"sets it back")
 	}
 	for _, want := range f.keeperNetworks(h) {
 		if _, on := k.Networks[want]; !on {

@@ -32,11 +32,13 @@ const (
 	Network   = "network"
 	Volume    = "volume"
 	Container = "container" // one that only looks like ours
+	Record    = "record"    // at a DNS provider
 )
 
 // Finding is one field that isn't as it should be.
 type Finding struct {
-	Host string `json:"host"` // empty: nobody knows any more where the node was
+	Host string `json:"host"` // empty: nobody knows any more where the node was, or it is a record
+	Zone string `json:"zone,omitempty"`
 	What string `json:"what"`
 	Node string `json:"node,omitempty"` // shop/web/3
 	Name string `json:"name"`           // the engine's; of a node its container's
@@ -59,7 +61,7 @@ type Finding struct {
 func (f *Finding) Key() string {
 	where := f.Node
 	if where == "" {
-		where = f.Host + " " + f.Name
+		where = f.Host + f.Zone + " " + f.Name
 	}
 	if f.What == Volume {
 		where += " " + f.Name
@@ -73,7 +75,7 @@ func (f *Finding) Key() string {
 
 func (r *Report) sort() {
 	slices.SortFunc(r.Drift, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.What, b.What), cmp.Compare(a.Environment, b.Environment),
+		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.What, b.What), cmp.Compare(a.Environment, b.Environment),
 			cmp.Compare(a.Node, b.Node), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Field, b.Field), cmp.Compare(a.Found, b.Found))
 	})
 	slices.Sort(r.Unknown)

@@ -16,17 +16,17 @@ func TestATagThatMoved(t *testing.T) {
 	tests := []struct {
 		name  string
 		from  string // what node 1 was made from
-		tag   plan.Image
+		tag   plan.Tag
 		apply func(w *world)
 		want  []string
 	}{
-		{"in its registry", old, plan.Image{Digest: young}, nil, []string{"hn1 shop/web/1 image: " + young + " > " + old}},
-		{"not", old, plan.Image{Digest: old}, nil, nil},
-		{"nobody knows", old, plan.Image{Problem: "no answer"}, nil, nil},
-		{"on its host", "sha256:a", plan.Image{IDs: map[string]string{"hn1": "sha256:b"}}, nil, []string{"hn1 shop/web/1 image: sha256:b > sha256:a"}},
-		{"on another host", "sha256:a", plan.Image{IDs: map[string]string{"hn2": "sha256:b"}}, nil, nil},
-		{"pushed by now", "sha256:a", plan.Image{Digest: young}, nil, nil},
-		{"written anew", old, plan.Image{Digest: young}, committed, nil},
+		{"in its registry", old, plan.Tag{Digest: young}, nil, []string{"hn1 shop/web/1 image: " + young + " > " + old}},
+		{"not", old, plan.Tag{Digest: old}, nil, nil},
+		{"nobody knows", old, plan.Tag{Problem: "no answer"}, nil, nil},
+		{"on its host", "sha256:a", plan.Tag{IDs: map[string]string{"hn1": "sha256:b"}}, nil, []string{"hn1 shop/web/1 image: sha256:b > sha256:a"}},
+		{"on another host", "sha256:a", plan.Tag{IDs: map[string]string{"hn2": "sha256:b"}}, nil, nil},
+		{"pushed by now", "sha256:a", plan.Tag{Digest: young}, nil, nil},
+		{"written anew", old, plan.Tag{Digest: young}, committed, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -36,7 +36,7 @@ func TestATagThatMoved(t *testing.T) {
 				tt.apply(w)
 			}
 			r := drift.Compute(drift.Input{
-				Desired: w.spec, Observed: fleet.Observed{Hosts: w.hosts}, Now: noon, Tags: map[string]plan.Image{image: tt.tag},
+				Desired: w.spec, Observed: fleet.Observed{Hosts: w.hosts}, Now: noon, Tags: map[string]plan.Tag{image: tt.tag},
 			})
 			require.Equal(t, tt.want, lines(r.Drift))
 		})

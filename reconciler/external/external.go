@@ -46,10 +46,30 @@ type Options struct {
 	Fleet     string
 	Only      string // the only environment to touch; empty: all
 	Providers []Provider
-	// Wanted says what is wanted of a provider's zone now, who is out included. It calls nothing of Names.
-	Wanted func(provider string) []names.Name
+	// Wanted says what is wanted of a provider's zone now, who is out included. It calls nothing of Names, and nor do
+	// the others.
+	Wanted func(provider string) Wanted
+	// Before is told which names are about to be changed, and may refuse; nil: nobody is.
+	Before func(ctx context.Context, provider string, changing []string) error
+	// MayLead says whether a zone that was never read may lead to a node; nil: it doesn't.
+	MayLead func(provider string, node fleet.NodeID) bool
+	// Leads is what may lead to a node's host under any name; nil: nothing.
+	Leads func(node fleet.NodeID) []names.Data
+	// Ending has settling end before its next change; nil: it never does.
+	Ending func() bool
 	// May refuses a write: the lease has too little time left.
 	May func() error
+	// Changed is told of each change that was tried; nil: nobody is.
+	Changed func(p Provider, c names.Change, err error)
+}
+
+// Wanted is what is wanted of a zone.
+type Wanted struct {
+	Names []names.Name
+	// Keep, Said and ReportOnly are as in names.Zone.
+	Keep       bool
+	Said       map[string]string
+	ReportOnly bool
 }
 
 // Names are a fleet's external names. They are safe for concurrent use.
@@ -61,10 +81,25 @@ type Names struct {
 // zone is a provider's with what was last seen of it.
 type zone struct {
 	Provider
+	*state
+}
+
+// state is what is known of a zone, whoever works on it.
+type state struct {
 	working chan struct{} // full from a reading to the last change that follows from it
 
-	mu   sync.Mutex
-	view View
+	mu      sync.Mutex
+	view    View
+	begun   time.Time // when the newest good reading began
+	changed time.Time // when the last change ended: no reading that began before is good
+	// gone are records that were deleted a while ago and that caches may still have.
+	gone []gone
+}
+
+// gone is a record that was deleted.
+type gone struct {
+	record fleet.DNSRecord
+	until  time.Time // caches may have it
 }
 
 // View is what is known of a zone.
@@ -79,9 +114,21 @@ type View struct {
 func New(o Options) *Names {
 	n := &Names{options: o}
 	for _, p := range o.Providers {
-		n.zones = append(n.zones, &zone{Provider: p, working: make(chan struct{}, 1), view: View{Provider: p.Name}})
+		n.zones = append(n.zones, &zone{p, &state{working: make(chan struct{}, 1)}})
 	}
 	return n
+}
+
+// Succeed has names take the place of others, before they are used: in zones that both have what is under way there is
+// waited for, and what is known goes on being known.
+func (n *Names) Succeed(before *Names) {
+	for _, z := range n.zones {
+		for _, was := range before.zones {
+			if was.Zone == z.Zone {
+				z.state = was.state
+			}
+		}
+	}
 }
 
 // Views are what was last seen.
@@ -89,7 +136,9 @@ func (n *Names) Views() []View {
 	var views []View
 	for _, z := range n.zones {
 		z.mu.Lock()
-		views = append(views, z.view)
+		v := z.view
+		v.Provider = z.Name
+		views = append(views, v)
 		z.mu.Unlock()
 	}
 	return views
@@ -105,7 +154,10 @@ func (n *Names) Read(ctx context.Context) error {
 // views are what is there afterwards.
 func (n *Names) Settle(ctx context.Context) error {
 	return n.each(ctx, func(ctx context.Context, i int) error {
-		j := job{some: func(names.Change) bool { return true }, broken: map[string]bool{}, turn: turn}
+		if !n.concerned(n.zones[i]) {
+			return nil
+		}
+		j := job{some: func(all []names.Change) []names.Change { return all }, broken: map[string]bool{}, turn: turn}
 		for {
 			if more, err := n.settle(ctx, n.zones[i], &j); !more || err != nil {
 				return errors.Join(append(j.failed, err)...)
@@ -114,9 +166,20 @@ func (n *Names) Settle(ctx context.Context) error {
 	})
 }
 
+// concerned says whether a zone has anything to do with the only environment to touch, where there is one.
+func (n *Names) concerned(z *zone) bool {
+	only := n.options.Only
+	if only == "" {
+		return true
+	}
+	owner := fleet.DNSOwner(n.options.Fleet, only)
+	return slices.ContainsFunc(n.options.Wanted(z.Name).Names, func(w names.Name) bool { return w.Environment == only }) ||
+		slices.ContainsFunc(z.seen(), func(r fleet.DNSRecord) bool { return r.Owner == owner })
+}
+
 // job is some of the changes that are due in a zone.
 type job struct {
-	some   func(names.Change) bool
+	some   func([]names.Change) []names.Change
 	turn   time.Duration   // after which others have theirs; 0: it is done in one
 	broken map[string]bool // names of which a change failed: the next one counts on it
 	failed []error
@@ -126,11 +189,20 @@ type job struct {
 // and what becomes of its names: caches are still to be waited for.
 func (n *Names) Withdraw(ctx context.Context, node fleet.NodeID) (names.Leave, error) {
 	leaves := make([]names.Leave, len(n.zones))
-	err := n.ofNode(ctx, node, func(i int, z *zone, wanted []names.Name) error {
-		l := names.Leaving(z.as(n.options.Fleet), wanted, node)
+	err := n.ofNode(ctx, node, func(i int, z *zone, o concern) error {
+		if kept := names.Kept(z.seen(), o.wanted.Names, o.owner, o.leads); o.wanted.Keep && kept != "" {
+			return fmt.Errorf("%s still leads to the host of %s in the zone %s, and isn't to be taken away", kept, node, z.Zone)
+		}
+		l := names.Leaving(z.as(n.options.Fleet, o.wanted), o.wanted.Names, node)
+		l.Lasts = max(l.Lasts, z.remembered(o, time.Now()))
 		leaves[i] = l
 		if !l.Gone() {
 			return fmt.Errorf("%s still leads to %s in the zone %s", first(l.Records), node, z.Zone)
+		}
+		for _, c := range names.Compute(z.as(n.options.Fleet, o.wanted), o.wanted.Names).Changes {
+			if o.frees(c) {
+				return fmt.Errorf("%s still leads to the host of %s in the zone %s", c.Was, node, z.Zone)
+			}
 		}
 		return nil
 	})
@@ -141,12 +213,19 @@ func (n *Names) Withdraw(ctx context.Context, node fleet.NodeID) (names.Leave, e
 	return all, err
 }
 
+// Remembered is how long caches may still have records that led to a node, as far as they were deleted by us.
+func (n *Names) Remembered(node fleet.NodeID) (longest time.Duration) {
+	for _, z := range n.zones {
+		longest = max(longest, z.remembered(n.concern(z, node), time.Now()))
+	}
+	return longest
+}
+
 // Restore puts a node back into its external names; Wanted has it in already. It returns once the zones say so.
 func (n *Names) Restore(ctx context.Context, node fleet.NodeID) error {
-	return n.ofNode(ctx, node, func(_ int, z *zone, wanted []names.Name) error {
-		mine := of(wanted, node)
-		for _, c := range names.Compute(z.as(n.options.Fleet), wanted).Changes {
-			if c.Operation == names.Create && mine(c) {
+	return n.ofNode(ctx, node, func(_ int, z *zone, o concern) error {
+		for _, c := range names.Compute(z.as(n.options.Fleet, o.wanted), o.wanted.Names).Changes {
+			if c.Operation == names.Create && o.names[c.Record.Name] {
 				return fmt.Errorf("%s isn't in the zone %s yet", c.Record, z.Zone)
 			}
 		}
@@ -156,60 +235,58 @@ func (n *Names) Restore(ctx context.Context, node fleet.NodeID) error {
 
 // ofNode settles the names of a node where it has any, and has what is there then confirmed. What failed elsewhere
 // under the same names is for the next pass.
-func (n *Names) ofNode(ctx context.Context, node fleet.NodeID, confirm func(i int, z *zone, wanted []names.Name) error) error {
+func (n *Names) ofNode(ctx context.Context, node fleet.NodeID, confirm func(i int, z *zone, o concern) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return n.each(ctx, func(ctx context.Context, i int) error {
 		z := n.zones[i]
-		wanted := n.options.Wanted(z.Name)
-		mine := of(wanted, node)
-		if !slices.ContainsFunc(wanted, func(w names.Name) bool { return leads(w, node) }) {
+		if o := n.concern(z, node); !o.any(z.seen(), z.recently(o, time.Now())) && !n.mayLead(z, node) {
 			return nil
 		}
-		j := job{some: mine, broken: map[string]bool{}}
+		j := job{some: func(all []names.Change) []names.Change { return n.concern(z, node).mine(all) }, broken: map[string]bool{}}
 		_, err := n.settle(ctx, z, &j)
 		if err := errors.Join(append(j.failed, err)...); err != nil {
 			return err
 		}
-		return confirm(i, z, n.options.Wanted(z.Name))
+		return confirm(i, z, n.concern(z, node))
 	})
 }
 
-func leads(n names.Name, node fleet.NodeID) bool {
-	return slices.ContainsFunc(n.Targets, func(t names.Target) bool { return t.Node == node })
-}
-
-// of chooses the changes of those names that lead to a node.
-func of(wanted []names.Name, node fleet.NodeID) func(names.Change) bool {
-	mine := map[string]bool{}
-	for _, w := range wanted {
-		if leads(w, node) {
-			mine[names.Canonical(w.Name)] = true
-		}
-	}
-	return func(c names.Change) bool { return mine[c.Record.Name] }
+// mayLead says whether a zone of which nothing has been seen may lead to a node.
+func (n *Names) mayLead(z *zone, node fleet.NodeID) bool {
+	return n.options.MayLead != nil && !z.wasRead() && n.options.MayLead(z.Name, node)
 }
 
 // settle reads a zone, makes the changes of a job that are due, and reads it again where it made any. It says whether
-// its turn was over before all were made; an error means that the zone couldn't be read.
+// its turn was over before all were made; an error means that the zone couldn't be read. A reading that began while it
+// waited for its turn will do.
 func (n *Names) settle(ctx context.Context, z *zone, j *job) (more bool, err error) {
+	asked := time.Now()
 	select {
 	case z.working <- struct{}{}:
 	case <-ctx.Done():
 		return false, context.Cause(ctx)
 	}
 	defer func() { <-z.working }()
-	if err := z.read(ctx); err != nil {
+	if !z.readSince(asked) {
+		if err := z.read(ctx); err != nil {
+			return false, err
+		}
+	}
+	due := n.due(z, j)
+	if len(due) == 0 {
+		return false, nil
+	}
+	if err := n.before(ctx, z, due); err != nil {
 		return false, err
 	}
-	r := names.Compute(z.as(n.options.Fleet), n.options.Wanted(z.Name))
-	if n.options.Only != "" {
-		r = names.Only(r, n.options.Fleet, n.options.Only)
-	}
 	begun, made := time.Now(), false
-	for _, c := range r.Changes {
-		if !j.some(c) || j.broken[c.Record.Name] {
+	for _, c := range due {
+		if j.broken[c.Record.Name] {
 			continue
+		}
+		if j.turn > 0 && n.options.Ending != nil && n.options.Ending() {
+			return false, nil // the next pass goes on with it; nodes at hand still get what is theirs
 		}
 		if made && j.turn > 0 && time.Since(begun) >= j.turn {
 			return true, nil
@@ -220,26 +297,41 @@ func (n *Names) settle(ctx context.Context, z *zone, j *job) (more bool, err err
 			j.broken[c.Record.Name] = true
 		}
 	}
-	if made {
-		return false, z.read(ctx)
+	return false, z.read(ctx)
+}
+
+// due are the changes of a job that are due in a zone.
+func (n *Names) due(z *zone, j *job) []names.Change {
+	wanted := n.options.Wanted(z.Name)
+	r := names.Compute(z.as(n.options.Fleet, wanted), wanted.Names)
+	if n.options.Only != "" {
+		r = names.Only(r, n.options.Fleet, n.options.Only)
 	}
-	return false, nil
+	return slices.DeleteFunc(j.some(r.Changes), func(c names.Change) bool { return j.broken[c.Record.Name] })
+}
+
+// before tells which names are about to be changed.
+func (n *Names) before(ctx context.Context, z *zone, due []names.Change) error {
+	if n.options.Before == nil {
+		return nil
+	}
+	var changing []string
+	for _, c := range due {
+		changing = append(changing, c.Record.Name)
+	}
+	slices.Sort(changing)
+	return n.options.Before(ctx, z.Name, slices.Compact(changing))
 }
 
 func (n *Names) change(ctx context.Context, z *zone, c names.Change) error {
 	if err := n.options.May(); err != nil {
 		return fmt.Errorf("%s %s: %w", c.Operation, c.Record, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	switch c.Operation {
-	case names.Create:
-		return z.Provider.Records.Create(ctx, c.Record)
-	case names.Update:
-		return z.Provider.Records.Update(ctx, c.Was, c.Record)
-	default:
-		return z.Provider.Records.Delete(ctx, c.Was)
+	err := z.change(ctx, c)
+	if n.options.Changed != nil {
+		n.options.Changed(z.Provider, c, err)
 	}
+	return err
 }
 
 // each works on all zones side by side, and takes what went wrong together in their order.
@@ -251,25 +343,6 @@ func (n *Names) each(ctx context.Context, work func(ctx context.Context, i int) 
 	}
 	wg.Wait()
 	return errors.Join(errs...)
-}
-
-func (z *zone) read(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	records, err := z.Provider.Records.Records(ctx)
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	if z.view.Problem = err; err == nil {
-		z.view.Records, z.view.At = records, time.Now()
-	}
-	return err
-}
-
-// as is a zone as package names knows it.
-func (z *zone) as(fleetName string) names.Zone {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	return names.Zone{Fleet: fleetName, Name: z.Zone, Records: z.view.Records}
 }
 
 // first is the first record that is still there.

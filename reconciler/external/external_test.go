@@ -30,6 +30,7 @@ type site struct {
 	mu    sync.Mutex
 	out   map[int]bool
 	gone  bool // nothing is wanted any more
+	keep  bool // and it isn't sure that it is meant
 	fails func(call string) error
 	calls []string
 	may   error
@@ -41,7 +42,7 @@ func newSite(t require.TestingT, only string) *site {
 		z.Fail(func(call string) error { return s.called(name + " " + call) })
 	}
 	s.names = external.New(external.Options{
-		Fleet: "production", Only: only, Wanted: s.wanted, May: func() error { return s.may },
+		Fleet: "production", Only: only, Wanted: s.wanted, Leads: leads, May: func() error { return s.may },
 		Providers: []external.Provider{{Name: "public", Zone: "example.com", Records: s.public}, {Name: "corp", Zone: "corp.example", Records: s.corp}},
 	})
 	return s
@@ -85,27 +86,31 @@ func (s *site) writes() []string {
 	return slices.DeleteFunc(slices.Clone(s.calls), isRead)
 }
 
-func (s *site) wanted(provider string) []names.Name {
+func (s *site) wanted(provider string) external.Wanted {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.gone {
-		return nil
+		return external.Wanted{Keep: s.keep}
 	}
 	to := func(n int) names.Target {
 		return names.Target{Node: node(n), Out: s.out[n], Data: []names.Data{names.Address(address(n))}}
 	}
 	if provider == "corp" {
-		return []names.Name{{Environment: "shop", Name: "corp.example", TTL: 2 * time.Minute, Targets: []names.Target{to(1), to(2)}}}
+		return external.Wanted{Keep: s.keep, Names: []names.Name{
+			{Environment: "shop", Name: "corp.example", TTL: 2 * time.Minute, Targets: []names.Target{to(1), to(2)}},
+		}}
 	}
 	blog := to(4)
 	blog.Node = fleet.NodeID{Environment: "blog", Layer: "web", Node: 1}
-	return []names.Name{
+	return external.Wanted{Keep: s.keep, Names: []names.Name{
 		{Environment: "shop", Name: "Shop.example.com", TTL: time.Minute, Targets: []names.Target{to(1), to(2), to(3)}},
 		{Environment: "blog", Name: "blog.example.com", TTL: time.Hour, Targets: []names.Target{blog}},
-	}
+	}}
 }
 
 func node(n int) fleet.NodeID { return fleet.NodeID{Environment: "shop", Layer: "web", Node: n} }
+
+func leads(id fleet.NodeID) []names.Data { return []names.Data{names.Address(address(id.Node))} }
 
 func address(n int) netip.Addr { return netip.AddrFrom4([4]byte{203, 0, 113, byte(n)}) }
 

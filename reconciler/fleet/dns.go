@@ -3,6 +3,9 @@ package fleet
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"encoding/hex"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -29,6 +32,21 @@ const (
 	TypeCNAME = "CNAME"
 	TypeSRV   = "SRV"
 )
+
+// SaidKey is a name's key in Copy.Said; zone is the Fleet's name for its zone.
+func SaidKey(zone, name string) string { return zone + " " + name }
+
+// SaidDigest is what records of one name say: their order and IDs don't matter.
+func SaidDigest(records []DNSRecord) string {
+	lines := make([]string, len(records))
+	for i := range records {
+		r := &records[i]
+		lines[i] = fmt.Sprintf("%s %s %s %t %s", r.Type, r.Content, r.TTL, r.Proxied, r.Owner)
+	}
+	slices.Sort(lines)
+	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
+	return hex.EncodeToString(sum[:8])
+}
 
 const (
 	dnsMark = "evenkeel:"

@@ -14,6 +14,8 @@ var (
 	ErrNoImage = errors.New("no such image")
 	// ErrDenied: a registry or a DNS provider wants other credentials.
 	ErrDenied = errors.New("denied")
+	// ErrNoSecret: credentials can't be read where evenkeel runs.
+	ErrNoSecret = errors.New("no secret")
 	// ErrNowhere: a registry answered that it hasn't the image, or there is no such registry.
 	ErrNowhere = errors.New("in no registry")
 	// ErrFenced: another controller holds the lease.

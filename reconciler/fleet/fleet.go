@@ -5,6 +5,7 @@ package fleet
 import (
 	"net/netip"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -19,15 +20,7 @@ type Observed struct {
 
 // Host returns the state of the host of that name, or nil.
 func (o *Observed) Host(name string) *HostState {
-	i, ok := slices.BinarySearchFunc(o.Hosts, name, func(h HostState, n string) int {
-		switch {
-		case h.Name < n:
-			return -1
-		case h.Name > n:
-			return 1
-		}
-		return 0
-	})
+	i, ok := sort.Find(len(o.Hosts), func(i int) int { return strings.Compare(name, o.Hosts[i].Name) })
 	if !ok {
 		return nil
 	}
@@ -53,6 +46,9 @@ type HostState struct {
 	KeeperProblem string
 	// OtherFleets counts containers that carry another fleet's label, by that fleet's name.
 	OtherFleets map[string]int
+	// Files are the files of ours in the nodes, by instance, as far as they were read. What is known of an
+	// instance's stays known while it can't be read.
+	Files map[string]Files
 	// Addresses are the host's own, as far as they are known (its endpoint's, its networks' gateways).
 	Addresses []netip.Prefix
 }
@@ -73,6 +69,8 @@ type Engine struct {
 	Unproven []string `json:"-"`
 	// Mirrored: it asks mirrors of Docker Hub, which may have what that hasn't.
 	Mirrored bool `json:"-"`
+	// NoSwapLimit and NoPidsLimit: its kernel can't hold containers to those, and what it says of them means nothing.
+	NoSwapLimit, NoPidsLimit bool `json:"-"`
 }
 
 // Trusts says whether an engine trusts a registry without proof. Names aren't looked up in ranges.
@@ -126,6 +124,9 @@ type Instance struct {
 	Spec     string
 	Image    string // the digest or image ID that it was created from
 	Revision string
+	// Mended is how often in a row the node had been made anew, for the last time with this instance, since files
+	// of ours in it were changed soon after it started.
+	Mended int
 
 	ImageID      string
 	State        State
@@ -141,6 +142,7 @@ type Instance struct {
 	Error         string // the engine's, of the last start
 
 	Limits        Limits
+	Imposed       []Imposed // sorted by field
 	RestartPolicy string
 	StopGrace     time.Duration // how long the container itself wants to be given; 0: the engine's default
 	Network       string        // the environment's network, where it is attached to it
@@ -169,9 +171,20 @@ func (i *Instance) TCPPorts() ([]uint16, bool) { return spec.WrittenTCPPorts(i.W
 // Limits are the resources that an engine holds a container to; zero: none.
 type Limits struct {
 	Memory            spec.Bytes // memory and swap together: there is no swap beyond it
+	Swap              spec.Bytes // what a limited container may use beyond its memory all the same; never wanted; AnySwap: any amount
 	MemoryReservation spec.Bytes
 	NanoCPUs          int64
 	CPUShares         int64
+	PidsLimit         int64 // processes
+}
+
+// AnySwap is the Swap of a container that may use as much as there is.
+const AnySwap spec.Bytes = -1
+
+// Imposed is a limit of a kind that evenkeel never sets, as somebody has put it onto a container.
+type Imposed struct {
+	Field string // as docker update calls it: cpuset-cpus
+	Value string
 }
 
 // Published is a port of a node as it is published on its host.
@@ -213,6 +226,8 @@ type KeeperContainer struct {
 	State     State
 	CreatedAt time.Time
 	Networks  map[string]netip.Addr // by network name
+
+	RestartPolicy string
 }
 
 // Container is what an engine is asked to create for an instance. Everything is explicit.
@@ -249,7 +264,6 @@ type Container struct {
 	Privileged   bool
 	Capabilities []string // all that it has; every other is dropped
 	ReadOnly     bool
-	PidsLimit    int64
 	Limits       Limits
 
 	StopSignal string

@@ -17,6 +17,9 @@ const (
 	LabelSpec        = "dev.evenkeel.spec"
 	LabelImage       = "dev.evenkeel.image"
 	LabelRevision    = "dev.evenkeel.revision"
+	// LabelMended is on a container that was made since files in the one before it had been changed: how often
+	// in a row.
+	LabelMended = "dev.evenkeel.mended"
 	// LabelOnRemove is on a node's volume: what becomes of it when its node is removed for good, as it was
 	// wished when the volume was made. Without the label it is kept.
 	LabelOnRemove = "dev.evenkeel.on-remove"
@@ -101,6 +104,9 @@ func VolumeName(fleet string, n NodeID, volume string) string {
 
 // KeeperName is the name of the keeper's container.
 func KeeperName(fleet string) string { return "evenkeel-keeper-" + fleet }
+
+// SuccessorName is the name of a keeper that is about to take the place of the one with that name.
+func SuccessorName(keeper string) string { return keeper + "-next" }
 
 // KeeperVolume is the name of the volume on which a keeper keeps its zone and records.
 func KeeperVolume(fleet string) string { return "evenkeel-keeper-" + fleet }

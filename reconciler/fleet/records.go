@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,16 +58,48 @@ type Applied struct {
 }
 
 // Applied are the specs that layers with nodes on the keeper's host were last brought to, sorted by layer.
-func (k *KeeperState) Applied() []Applied {
+func (k *KeeperState) Applied() []Applied { return k.AppliedRead(Read[AppliedRecord]{}) }
+
+// AppliedRead is Applied, with what was read of other keepers' records already.
+func (k *KeeperState) AppliedRead(read Read[AppliedRecord]) []Applied {
 	var all []Applied
 	for _, r := range k.withPrefix(appliedPrefix) {
 		environment, layer, ok := strings.Cut(strings.TrimPrefix(r.Key, appliedPrefix), "/")
-		var a AppliedRecord
-		if ok && json.Unmarshal(r.Value, &a) == nil {
-			all = append(all, Applied{LayerID{environment, layer}, a})
+		if !ok {
+			continue
+		}
+		if a := read.Value(r.Value); a != nil {
+			all = append(all, Applied{LayerID{environment, layer}, *a})
 		}
 	}
 	return all
+}
+
+// Read are the values of records of one kind that have been read already, by their texts: in a large fleet most
+// records of a kind say the same as others, and each text is parsed once.
+type Read[T any] map[string]*T
+
+// Value returns what a record's text says, for all records that say the same; nil: it can't be read.
+func (r Read[T]) Value(text json.RawMessage) *T {
+	v, known := r[string(text)]
+	if !known {
+		v = new(T)
+		if json.Unmarshal(text, v) != nil {
+			v = nil
+		}
+		r[string(text)] = v
+	}
+	return v
+}
+
+// Record is [KeeperState.Record] of such a record.
+func (r Read[T]) Record(k *KeeperState, key string) (T, bool) {
+	if text := k.text(key); text != nil {
+		if v := r.Value(text); v != nil {
+			return *v, true
+		}
+	}
+	return *new(T), false
 }
 
 // Paused are the nodes whose failure paused their layers, as far as the keeper knows, by the layer's hash.
@@ -107,6 +141,9 @@ type ImageRecord struct {
 	Environment string    `json:"environment"`
 	Layer       string    `json:"layer"`
 	UnusedSince time.Time `json:"unusedSince"` // zero: an instance is made of it
+	// Written is the image as the layer named it, and Pulled when it was pulled for that.
+	Written string    `json:"written,omitempty"`
+	Pulled  time.Time `json:"pulled,omitzero"`
 }
 
 // ImageKey is the key of an ImageRecord.
@@ -129,11 +166,29 @@ func (k *KeeperState) Images() []ImageRecord {
 	return images
 }
 
+// LastPulled is the image that was pulled last for an image as written, on any host in reach; false: none was.
+func LastPulled(o Observed, written string) (last ImageRecord, found bool) {
+	for i := range o.Hosts {
+		for _, r := range o.Hosts[i].Keeper.Images() {
+			if r.Written == written && (!found || r.Pulled.After(last.Pulled)) {
+				last, found = r, true
+			}
+		}
+	}
+	return last, found
+}
+
+// What the keys of the records of nodes begin with.
+const (
+	currentPrefix = "current/"
+	restartPrefix = "restart/"
+)
+
 // CurrentKey is the key of a node's CurrentRecord.
-func CurrentKey(n NodeID) string { return nodeKey("current", n) }
+func CurrentKey(n NodeID) string { return nodeKey(currentPrefix, n) }
 
 // RestartKey is the key of a node's RestartRecord.
-func RestartKey(n NodeID) string { return nodeKey("restart", n) }
+func RestartKey(n NodeID) string { return nodeKey(restartPrefix, n) }
 
 // PausePrefix is what the keys of all PauseRecords begin with.
 const PausePrefix = "pause/"
@@ -141,17 +196,49 @@ const PausePrefix = "pause/"
 // PauseKey is the key of a layer's PauseRecord.
 func PauseKey(l LayerID) string { return PausePrefix + l.Environment + "/" + l.Layer }
 
-func nodeKey(kind string, n NodeID) string {
-	return fmt.Sprintf("%s/%s/%s/%d", kind, n.Environment, n.Layer, n.Node)
+// RecordedNode is the node that a CurrentRecord or a RestartRecord is of; false: the key is of another record.
+func RecordedNode(key string) (n NodeID, ok bool) {
+	if n, ok := RestartedNode(key); ok {
+		return n, true
+	}
+	return nodeOf(currentPrefix, key)
+}
+
+// RestartedNode is the node that a RestartRecord is of; false: the key is of another record.
+func RestartedNode(key string) (n NodeID, ok bool) { return nodeOf(restartPrefix, key) }
+
+func nodeKey(prefix string, n NodeID) string {
+	return prefix + n.Environment + "/" + n.Layer + "/" + strconv.Itoa(n.Node)
+}
+
+// nodeOf reads the node out of what nodeKey made.
+func nodeOf(prefix, key string) (NodeID, bool) {
+	rest, ok := strings.CutPrefix(key, prefix)
+	if !ok {
+		return NodeID{}, false
+	}
+	environment, rest, _ := strings.Cut(rest, "/")
+	layer, ordinal, _ := strings.Cut(rest, "/")
+	node, err := strconv.Atoi(ordinal)
+	return NodeID{environment, layer, node}, err == nil
 }
 
 // Record finds a record by its key and decodes it; false: there is none that can be read.
 func (k *KeeperState) Record(key string, into any) bool {
+	text := k.text(key)
+	return text != nil && json.Unmarshal(text, into) == nil
+}
+
+// text is a record's value; nil: there is none.
+func (k *KeeperState) text(key string) json.RawMessage {
 	if k == nil {
-		return false
+		return nil
 	}
-	i, ok := slices.BinarySearchFunc(k.Records, key, func(r Record, key string) int { return strings.Compare(r.Key, key) })
-	return ok && json.Unmarshal(k.Records[i].Value, into) == nil
+	i, ok := sort.Find(len(k.Records), func(i int) int { return strings.Compare(key, k.Records[i].Key) })
+	if !ok {
+		return nil
+	}
+	return k.Records[i].Value
 }
 
 // ProbeResult finds what the probes say of an instance; false: the keeper doesn't know it.
@@ -159,12 +246,14 @@ func (k *KeeperState) ProbeResult(instance string) (ProbeResult, bool) {
 	if k == nil {
 		return ProbeResult{}, false
 	}
-	for _, r := range k.Health {
-		if r.Instance == instance {
-			return r, true
-		}
+	i, found := sort.Find(len(k.Health), func(i int) int { return strings.Compare(instance, k.Health[i].Instance) }) // as keepers sort them
+	if !found {
+		i = slices.IndexFunc(k.Health, func(r ProbeResult) bool { return r.Instance == instance })
 	}
-	return ProbeResult{}, false
+	if i < 0 {
+		return ProbeResult{}, false
+	}
+	return k.Health[i], true
 }
 
 // WithRecord returns the records with one put in its place; without a value it is taken out. The slice

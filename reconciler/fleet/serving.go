@@ -31,6 +31,35 @@ func Undecided(o Observed, n *Node) bool {
 	return s == undecided
 }
 
+// Named says whether a node may be in its keeper's answers: it serves, or the keeper has it among those that are to be
+// found, which it answers with where none of them is known to be healthy.
+func Named(o Observed, n *Node) bool {
+	switch s, _ := stands(o, n); s {
+	case serves, unheard, undecided:
+		return true
+	case unhealthy:
+		return toBeFound(o, n)
+	}
+	return false
+}
+
+// toBeFound says whether a node's keeper has it among those that are to be found.
+func toBeFound(o Observed, n *Node) bool {
+	in := n.CurrentInstance()
+	h := o.Host(in.Host)
+	if h == nil || h.Keeper == nil {
+		return false
+	}
+	z := h.Keeper.Zone.Node(in)
+	return z != nil && z.Out == "" && !z.Candidate
+}
+
+// Unheard says whether a node runs, and its keeper isn't there to say more.
+func Unheard(o Observed, n *Node) bool {
+	s, _ := stands(o, n)
+	return s == unheard
+}
+
 // Outage says whether no node of a layer is healthy, and why: at least one runs and is unhealthy, and no other
 // serves. Without reasons, and clear, a node serves. It isn't clear while that may be different in a moment: a
 // node is kept out of the names, or nothing has been heard of its health yet; nor where none runs.
@@ -67,11 +96,8 @@ func stands(o Observed, n *Node) (s standing, why string) {
 	if h == nil || h.Keeper == nil {
 		return unheard, "" // nothing more is known, and running it is
 	}
-	for i := range h.Keeper.Zone.Nodes {
-		z := &h.Keeper.Zone.Nodes[i]
-		if z.Instance == in.ID {
-			return named(h.Keeper, z)
-		}
+	if z := h.Keeper.Zone.Node(in); z != nil {
+		return named(h.Keeper, z)
 	}
 	if in.Network == "" {
 		return kept, "it isn't on its environment's network"
@@ -81,8 +107,11 @@ func stands(o Observed, n *Node) (s standing, why string) {
 
 // named is how a node stands that its keeper knows.
 func named(k *KeeperState, z *ZoneNode) (s standing, why string) {
-	if z.Out != "" {
+	switch {
+	case z.Out != "":
 		return kept, z.Out
+	case z.Candidate:
+		return kept, "not in the names yet" // it is the current one since the keeper was told
 	}
 	gated := true
 	for _, p := range z.Probes {
@@ -99,6 +128,41 @@ func named(k *KeeperState, z *ZoneNode) (s standing, why string) {
 		return serves, ""
 	}
 	return unhealthy, cmp.Or(r.Last, "unhealthy")
+}
+
+// Unfit is why an instance of the node isn't to be found under its layer's name, by what its engine says; empty:
+// nothing speaks against it.
+func (n *Node) Unfit(in *Instance) string {
+	switch {
+	case !in.Running():
+		return "stopped"
+	case in.State == StatePaused:
+		return "paused"
+	case in.State == StateRestarting:
+		return "restarting"
+	case in.Health == HealthStarting:
+		return "its health check has not succeeded yet"
+	case in.Health == HealthUnhealthy:
+		return "its health check fails"
+	case n.Unproven:
+		return "not healthy yet"
+	}
+	return ""
+}
+
+// Unhealthy says whether it is known of a node that its health check, or a probe, fails.
+func Unhealthy(o Observed, n *Node) bool {
+	s, _ := stands(o, n)
+	return s == unhealthy
+}
+
+// MayLead says whether records of a zone that has not been read may lead to nodes of a layer. Without a copy nothing
+// is known of that: they may lead to any that publishes a port.
+func (c Copy) MayLead(zone string, l LayerID, publishes bool) bool {
+	if c.Serial == 0 {
+		return publishes
+	}
+	return slices.ContainsFunc(c.Nodes, func(n CopyNode) bool { return n.LayerID() == l && slices.Contains(n.Zones, zone) })
 }
 
 // NewestCopy is the copy with the highest serial that any keeper in reach has.

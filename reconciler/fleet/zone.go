@@ -2,7 +2,10 @@ package fleet
 
 import (
 	"encoding/json"
+	"maps"
 	"net/netip"
+	"slices"
+	"sort"
 	"time"
 
 	"github.com/evenkeel/evenkeel/spec"
@@ -45,6 +48,37 @@ type ZoneNode struct {
 	// (withdrawn, stopped, unhealthy by the engine's check); empty: it is to be found.
 	Out    string  `json:"out,omitempty"`
 	Probes []Probe `json:"probes,omitempty"`
+}
+
+// Same says whether two zones say the same. What one lacks the other may have without anything in it, as after the
+// way over a wire.
+func (z *Zone) Same(o *Zone) bool {
+	if z.Fleet != o.Fleet || z.Host != o.Host || z.Domain != o.Domain || z.TTL != o.TTL || z.Pool != o.Pool {
+		return false
+	}
+	return slices.EqualFunc(z.Networks, o.Networks, func(a, b ZoneNetwork) bool {
+		return a.Environment == b.Environment && a.Name == b.Name && a.Subnet == b.Subnet && a.Address == b.Address && slices.Equal(a.Layers, b.Layers)
+	}) && slices.EqualFunc(z.Nodes, o.Nodes, func(a, b ZoneNode) bool {
+		return a.NodeID == b.NodeID && a.Generation == b.Generation && a.Instance == b.Instance && a.Epoch == b.Epoch && a.Address == b.Address &&
+			a.Candidate == b.Candidate && a.Out == b.Out && slices.Equal(a.Probes, b.Probes)
+	})
+}
+
+// Node is what the zone says of an instance; nil: nothing.
+func (z *Zone) Node(in *Instance) *ZoneNode {
+	of := func(n *ZoneNode) bool { return n.Instance == in.ID }
+	i, _ := sort.Find(len(z.Nodes), func(i int) int { return in.Compare(z.Nodes[i].NodeID) }) // as the controller sorts them
+	for ; i < len(z.Nodes) && z.Nodes[i].NodeID == in.NodeID; i++ {
+		if of(&z.Nodes[i]) {
+			return &z.Nodes[i]
+		}
+	}
+	for i := range z.Nodes {
+		if of(&z.Nodes[i]) {
+			return &z.Nodes[i]
+		}
+	}
+	return nil
 }
 
 // OutStarting is ZoneNode.Out of a node that is started and has not passed its gate yet.
@@ -125,6 +159,38 @@ type Copy struct {
 	Hosts        []CopyHost        `json:"hosts,omitempty"`
 	Environments []CopyEnvironment `json:"environments,omitempty"`
 	Nodes        []CopyNode        `json:"nodes,omitempty"`
+	// Said is what external names were last made to say, as digests by SaidKey. Of a name that isn't in it, nothing
+	// is known: it is being changed, or was never as it should be.
+	Said map[string]string `json:"said,omitempty"`
+}
+
+// Same says whether two copies say the same, whatever their serials: one that came over a wire has nil where another
+// has nothing.
+func (c *Copy) Same(d *Copy) bool {
+	if len(c.Nodes) != len(d.Nodes) {
+		return false
+	}
+	for i := range c.Nodes {
+		if !c.Nodes[i].same(&d.Nodes[i]) {
+			return false
+		}
+	}
+	return slices.EqualFunc(c.Hosts, d.Hosts, CopyHost.same) &&
+		slices.EqualFunc(c.Environments, d.Environments, CopyEnvironment.same) && maps.Equal(c.Said, d.Said)
+}
+
+func (h CopyHost) same(g CopyHost) bool {
+	return h.Name == g.Name && h.Endpoint == g.Endpoint && h.Insecure == g.Insecure && h.TLS == g.TLS && h.SSH == g.SSH &&
+		h.Address == g.Address && slices.Equal(h.PublicAddresses, g.PublicAddresses)
+}
+
+func (e CopyEnvironment) same(f CopyEnvironment) bool {
+	return e.Name == f.Name && e.Subnet == f.Subnet && slices.Equal(e.Hosts, f.Hosts)
+}
+
+func (n *CopyNode) same(m *CopyNode) bool {
+	return n.NodeID == m.NodeID && n.Host == m.Host && n.Generation == m.Generation && n.Address == m.Address && n.Reserved == m.Reserved &&
+		slices.Equal(n.Volumes, m.Volumes) && slices.Equal(n.Published, m.Published) && slices.Equal(n.Zones, m.Zones)
 }
 
 // CopyHost is a host's entry in the Fleet, so that it can still be asked after it was taken out.
@@ -135,6 +201,8 @@ type CopyHost struct {
 	TLS      spec.TLS `json:"tls,omitzero"`
 	SSH      spec.SSH `json:"ssh,omitzero"`
 	Address  string   `json:"address"`
+	// PublicAddresses are what external names lead to.
+	PublicAddresses []netip.Addr `json:"publicAddresses,omitempty"`
 }
 
 // CopyEnvironment is an environment's subnet and where it has a network.
@@ -152,4 +220,9 @@ type CopyNode struct {
 	Address    netip.Addr     `json:"address"`
 	Volumes    []string       `json:"volumes,omitempty"`
 	Reserved   spec.Resources `json:"reserved"`
+	// Published are its ports, where an external name says them.
+	Published []Published `json:"published,omitempty"`
+	// Zones are those at DNS providers, by their names in the Fleet, with records that may lead to it, also of names
+	// that nobody wants any more.
+	Zones []string `json:"zones,omitempty"`
 }

@@ -17,6 +17,7 @@ func Compute(z Zone, wanted []Name) Result {
 	for _, name := range c.names() {
 		c.compare(name, c.entries[name])
 	}
+	maps.DeleteFunc(c.result.Said, func(name, _ string) bool { return c.entries[name] == nil })
 	slices.SortFunc(c.result.Conflicts, func(a, b Conflict) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Environment, b.Environment), cmp.Compare(a.Message, b.Message))
 	})
@@ -26,7 +27,9 @@ func Compute(z Zone, wanted []Name) Result {
 
 // read brings together what is wanted of each name and what is there.
 func read(z Zone, wanted []Name) *comparison {
-	c := &comparison{zone: Canonical(z.Name), fleet: z.Fleet, entries: map[string]*entry{}}
+	z.Name = Canonical(z.Name)
+	c := &comparison{zone: z, result: Result{Said: map[string]string{}}, entries: map[string]*entry{}}
+	maps.Copy(c.result.Said, z.Said)
 	for _, n := range sorted(wanted) {
 		c.want(n)
 	}
@@ -60,9 +63,9 @@ func sorted(wanted []Name) []Name {
 }
 
 type comparison struct {
-	zone, fleet string
-	entries     map[string]*entry
-	result      Result
+	zone    Zone // its name canonical
+	entries map[string]*entry
+	result  Result
 }
 
 // entry is all about one name.
@@ -84,11 +87,12 @@ func (c *comparison) entry(name string) *entry {
 func (c *comparison) want(n Name) {
 	e := c.entry(n.Name)
 	switch {
-	case !inZone(n.Name, c.zone):
-		c.conflict(n.Environment, n.Name, "it isn't in the zone %s: write a name that ends in .%s, or another provider", c.zone, c.zone)
+	case !inZone(n.Name, c.zone.Name):
+		c.conflict(n.Environment, n.Name, "it isn't in the zone %s: write a name that ends in .%s, or another provider", c.zone.Name, c.zone.Name)
 	case e.wish == nil:
-		e.wish = &wish{Name: n, owner: fleet.DNSOwner(c.fleet, n.Environment)}
+		e.wish = &wish{Name: n, fleet: c.zone.Fleet, owner: fleet.DNSOwner(c.zone.Fleet, n.Environment)}
 		e.wish.Targets = slices.Clone(n.Targets)
+		e.wish.None = n.None && !c.zone.Keep
 	case e.wish.Environment != n.Environment:
 		c.conflict(n.Environment, n.Name, "the environment %s has it already: a name leads to one environment; remove it from one of the two", e.wish.Environment)
 	default:
@@ -100,7 +104,18 @@ func (c *comparison) conflict(environment, name, format string, args ...any) {
 	c.result.Conflicts = append(c.result.Conflicts, Conflict{environment, name, fmt.Sprintf(format, args...)})
 }
 
+// foreign takes in a record of others', where the name once said what it was to: else the plan alone says what is in
+// the way.
+func (c *comparison) foreign(name string, f Foreign) {
+	if _, known := c.zone.Said[name]; known {
+		c.result.Foreign = append(c.result.Foreign, f)
+	}
+}
+
 func (c *comparison) compare(name string, e *entry) {
+	if e.wish == nil && c.zone.Keep {
+		return
+	}
 	var wanted []Data
 	if e.wish != nil {
 		e.wish.sort()
@@ -114,7 +129,50 @@ func (c *comparison) compare(name string, e *entry) {
 	}
 	d := diff{wish: e.wish}
 	d.compare(e.ours, wanted)
-	c.result.Changes = append(c.result.Changes, d.ordered()...)
+	c.add(name, e, wanted, d.ordered())
+}
+
+// add takes the changes of a name in. Where it doesn't say any more what it was made to, others have changed it:
+//
+//	it says what it was made to | it is to say that still | changes
+//	yes, or nobody knows        | -                       | made: ours to make
+//	no                          | yes                     | drift: made unless ReportOnly
+//	no                          | no                      | drift, and made: a commit or a node asks for it
+func (c *comparison) add(name string, e *entry, wanted []Data, changes []Change) {
+	if len(changes) == 0 {
+		c.say(name, e)
+		return
+	}
+	said, known := c.zone.Said[name]
+	drifted := known && said != fleet.SaidDigest(e.ours)
+	if drifted {
+		c.result.Drift = append(c.result.Drift, changes...)
+	}
+	if drifted && c.zone.ReportOnly && said == e.digest(wanted) {
+		return
+	}
+	c.result.Changes = append(c.result.Changes, changes...)
+}
+
+// say notes what a name says that is as it should be.
+func (c *comparison) say(name string, e *entry) {
+	if e.wish != nil {
+		c.result.Said[name] = fleet.SaidDigest(e.ours)
+		return
+	}
+	delete(c.result.Said, name) // nothing of ours is under it any more
+}
+
+// digest is of what a name is to say.
+func (e *entry) digest(wanted []Data) string {
+	if e.wish == nil {
+		return fleet.SaidDigest(nil)
+	}
+	records := make([]fleet.DNSRecord, len(wanted))
+	for i, d := range wanted {
+		records[i] = e.wish.record(d)
+	}
+	return fleet.SaidDigest(records)
 }
 
 // excluded says whether a record of others' leaves no room for the name.
@@ -125,8 +183,9 @@ func (c *comparison) excluded(name string, e *entry, wanted []Data) bool {
 	alias := wanted[0].Type == fleet.TypeCNAME
 	for i := range e.foreign {
 		f := &e.foreign[i]
-		delegated := f.Type == "NS" && name != c.zone
+		delegated := f.Type == "NS" && name != c.zone.Name
 		if f.Type == fleet.TypeCNAME && !slices.Contains(wanted, dataOf(*f)) || delegated || alias && isAddress(f.Type) {
+			c.foreign(name, Foreign{Environment: e.wish.Environment, Record: *f, Excludes: counted(wanted)})
 			c.conflict(e.wish.Environment, name, "%s %s, which %s, leaves no room for %s: remove it, or use another name",
 				f.Type, f.Content, whose(*f), counted(wanted))
 			return true
@@ -144,9 +203,11 @@ func (c *comparison) besideForeign(e *entry, wanted []Data) []Data {
 		f := &e.foreign[i]
 		switch {
 		case slices.Contains(wanted, dataOf(*f)):
+			c.foreign(e.wish.Name.Name, Foreign{Environment: e.wish.Environment, Record: *f, Owner: e.wish.owner})
 			c.conflict(e.wish.Environment, f.Name, "%s %s is there already and %s: remove it, and it is made anew as the fleet's own; as long as it is there the name can't be withdrawn from it",
 				f.Type, f.Content, whose(*f))
 		case addresses && isAddress(f.Type):
+			c.foreign(e.wish.Name.Name, Foreign{Environment: e.wish.Environment, Record: *f})
 			beside = append(beside, fmt.Sprintf("%s %s (%s)", f.Type, f.Content, whose(*f)))
 		}
 	}

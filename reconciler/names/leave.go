@@ -57,8 +57,20 @@ func (e *entry) leave(node fleet.NodeID, l *Leave) {
 		}
 		in = in || !t.Out
 	}
-	slices.SortFunc(leads, compareData)
+	e.wish.Others = slices.Clone(e.wish.Others)
+	for i := range e.wish.Others {
+		if o := &e.wish.Others[i]; o.Node == node {
+			o.Out = true
+		}
+	}
 	stay, _ := e.wish.data(e.ours, e.foreign)
+	for _, o := range e.wish.standIns {
+		if o.Node == node {
+			leads = append(leads, slices.DeleteFunc(slices.Clone(o.Data), func(d Data) bool { return !e.says(d) })...)
+		}
+		in = in || !o.Out
+	}
+	slices.SortFunc(leads, compareData)
 	held := false
 	for _, d := range slices.Compact(leads) {
 		for _, f := range e.foreign {
@@ -75,6 +87,11 @@ func (e *entry) leave(node fleet.NodeID, l *Leave) {
 	if held {
 		l.Held = append(l.Held, e.wish.Name.Name)
 	}
+}
+
+// says says whether a record of ours says something.
+func (e *entry) says(d Data) bool {
+	return slices.ContainsFunc(e.ours, func(r fleet.DNSRecord) bool { return dataOf(r) == d })
 }
 
 // record adds a record that goes: as it is in the zone, else as it would be.

@@ -25,6 +25,13 @@ type Name struct {
 	TTL         time.Duration // 0: automatic
 	Proxied     bool          // of addresses and aliases; no other record can be
 	Targets     []Target
+	// Others are nodes of other layers. Where the name led to some of them, and was given to the layers of Targets
+	// since, those stand in until any of Targets is in.
+	Others []Target
+	// None: the spec wants no node of any layer that it leads to, and so no record once there is none in it.
+	None bool
+	// More: it may lead to nodes that nobody knows of now. What it says of none of the targets stays.
+	More bool
 }
 
 // Target is a node that a name leads to.
@@ -54,6 +61,12 @@ type Zone struct {
 	Fleet   string // whose records are ours
 	Name    string
 	Records []fleet.DNSRecord
+	// Keep leaves the fleet's records alone under names that nothing wants: it isn't sure that they may go.
+	Keep bool
+	// Said is what names were last made to say (fleet.SaidDigest); nil: nobody knows.
+	Said map[string]string
+	// ReportOnly: what somebody else has changed under a name stays as long as the name is to say what it was made to.
+	ReportOnly bool
 }
 
 // Result is what is to be done in a zone, and what is to be said of it, all sorted.
@@ -63,6 +76,12 @@ type Result struct {
 	Changes   []Change
 	Conflicts []Conflict
 	Warnings  []string
+	// Drift are changes that put right what somebody else has done; with ReportOnly they aren't among Changes.
+	Drift []Change
+	// Foreign are records of others that have come to a name which once said what it was made to. They are left alone.
+	Foreign []Foreign
+	// Said is what names say that are as they should be, and what was known of the others.
+	Said map[string]string
 	// Held are nodes that are out and still to be found, because nothing else is left under the name.
 	Held []Held
 }
@@ -90,6 +109,16 @@ type Conflict struct {
 	Environment string
 	Name        string
 	Message     string // what is in the way, and the way out
+}
+
+// Foreign is a record of others' beside the fleet's own, or in their place.
+type Foreign struct {
+	Environment string
+	Record      fleet.DNSRecord
+	// Excludes is what of the fleet's it leaves no room for; empty: it is beside them.
+	Excludes string
+	// Owner is the mark that would make it the fleet's own, which says the same; empty: it says something else.
+	Owner string
 }
 
 // Held is a node that a name still leads to.
@@ -123,7 +152,9 @@ func Only(r Result, fleetName, environment string) Result {
 	r.Changes = slices.DeleteFunc(slices.Clone(r.Changes), func(c Change) bool {
 		return c.Record.Owner != owner
 	})
+	r.Drift = slices.DeleteFunc(slices.Clone(r.Drift), func(c Change) bool { return c.Record.Owner != owner })
 	r.Conflicts = slices.DeleteFunc(slices.Clone(r.Conflicts), func(c Conflict) bool { return c.Environment != environment })
+	r.Foreign = slices.DeleteFunc(slices.Clone(r.Foreign), func(f Foreign) bool { return f.Environment != environment })
 	r.Held = slices.DeleteFunc(slices.Clone(r.Held), func(h Held) bool { return h.Node.Environment != environment })
 	return r
 }

@@ -257,3 +257,55 @@ func TestLeaving(t *testing.T) {
 	})
 	require.False(t, two.Targets[0].Out, "what was given stays as it is")
 }
+
+// A name that was given to another environment, none of whose nodes serves yet, goes on leading to nodes of the old one,
+// whose its records stay: they leave it before they are touched, but for the last.
+func TestANameThatHasMoved(t *testing.T) {
+	const in, out = false, true
+	node := func(layer string, n int) fleet.NodeID {
+		return fleet.NodeID{Environment: "shop", Layer: layer, Node: n}
+	}
+	moved := func(first, second bool, targets ...names.Target) names.Name {
+		n := name(targets...)
+		n.Environment = "store"
+		n.Others = []names.Target{
+			{Node: node("web", 2), Data: []names.Data{host2}, Out: second}, {Node: node("web", 1), Data: []names.Data{host1}, Out: first},
+			{Node: fleet.NodeID{Environment: "blog", Layer: "web", Node: 1}, Data: []names.Data{host1}, Out: out},
+		}
+		return n
+	}
+	both := []fleet.DNSRecord{ours(host1), ours(host2)}
+	sick := names.Target{Node: fleet.NodeID{Environment: "store", Layer: "web", Node: 1}, Data: []names.Data{host6}, Out: out}
+	serves := sick
+	serves.Out = in
+	cases := []struct {
+		name   string
+		wanted names.Name
+		want   []string
+	}{
+		{"all of the old ones serve", moved(in, in), nil},
+		{"one is out", moved(in, out), []string{"delete A 203.0.113.2: shop/web/2 is out"}},
+		{"all are out", moved(out, out), []string{"held shop.example.com shop/web/1", "held shop.example.com shop/web/2"}},
+		{"one that is out is no better than another", moved(in, in, sick), nil},
+		{"one serves", moved(in, in, serves), []string{"create AAAA 2001:db8::1: leads to store/web/1",
+			"delete A 203.0.113.1: leads to no node of it any more", "delete A 203.0.113.2: leads to no node of it any more"}},
+	}
+	none := moved(in, in, sick)
+	none.None = true
+	cases = append(cases, struct {
+		name   string
+		wanted names.Name
+		want   []string
+	}{"the new one has no nodes", none, []string{"delete A 203.0.113.1: leads to no node of it any more", "delete A 203.0.113.2: leads to no node of it any more"}})
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) { require.Equal(t, tc.want, said(compute(both, tc.wanted))) })
+	}
+	zone := names.Zone{Fleet: fleetName, Name: "example.com", Records: both}
+	l := names.Leaving(zone, []names.Name{moved(in, in)}, node("web", 2))
+	require.Equal(t, []fleet.DNSRecord{both[1]}, l.Records)
+	require.Equal(t, time.Minute, l.Lasts)
+	zone.Records = both[:1]
+	l = names.Leaving(zone, []names.Name{moved(in, in)}, node("web", 1))
+	require.Empty(t, l.Records)
+	require.Equal(t, []string{shop}, l.Held, "the last one stays")
+}

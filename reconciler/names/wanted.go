@@ -11,7 +11,12 @@ import (
 // wish is a name with all that one environment wants of it.
 type wish struct {
 	Name
+	fleet string
 	owner string
+	// standIns are those of Others that it leads to while none of Targets is in, and kept whose the records are that
+	// lead to none of Targets: they stay the old owner's, which has to withdraw its nodes from them.
+	standIns []Target
+	kept     map[Data]string
 }
 
 // merge adds what the same environment wants of the same name elsewhere.
@@ -20,6 +25,8 @@ func (w *wish) merge(n Name) {
 		w.TTL = n.TTL
 	}
 	w.Proxied = w.Proxied && n.Proxied
+	w.More = w.More || n.More
+	w.None = w.None && n.None
 	w.Targets = append(w.Targets, n.Targets...)
 }
 
@@ -43,12 +50,16 @@ func (w *wish) sort() {
 //
 // While any target is in, it is what leads to those. With all of them out, the name goes on saying what it
 // says (what leads to none of them any more gives way to what does); one that says nothing yet waits for
-// the first that serves.
+// the first that serves. Only where the spec wants no node at all it says nothing in the end.
 func (w *wish) data(ours, foreign []fleet.DNSRecord) ([]Data, []Held) {
-	if in := w.leading(func(t *Target) bool { return !t.Out }); len(in) > 0 {
-		return single(in, ours), nil
-	}
 	all := w.leading(func(*Target) bool { return true })
+	w.standIns, w.kept = nil, nil
+	if in := w.leading(func(t *Target) bool { return !t.Out }); len(in) > 0 {
+		return single(w.more(in, all, ours), ours), nil
+	}
+	if w.None && !w.More {
+		return nil, nil
+	}
 	var said []Data
 	for i := range ours {
 		said = append(said, dataOf(ours[i]))
@@ -60,17 +71,69 @@ func (w *wish) data(ours, foreign []fleet.DNSRecord) ([]Data, []Held) {
 	}
 	slices.SortFunc(said, compareData)
 	said = slices.Compact(said)
-	stay := slices.DeleteFunc(slices.Clone(said), func(d Data) bool { return !slices.Contains(all, d) })
-	switch {
+	stay := slices.DeleteFunc(slices.Clone(said), func(d Data) bool { return !slices.Contains(all, d) && !w.More })
+	w.moved(ours, all)
+	switch left := w.standing(said); {
 	case len(said) == 0:
 		return nil, nil
 	case len(stay) > 0:
+	case len(left) > 0:
+		stay = left
 	case len(all) > 0:
 		stay = single(all, ours)
 	default:
 		stay = said
 	}
 	return stay, w.held(stay)
+}
+
+// moved finds the nodes that stand in, and notes whose the records are that lead to none of the targets.
+func (w *wish) moved(ours []fleet.DNSRecord, all []Data) {
+	w.kept = map[Data]string{}
+	stands := func(o *Target) bool {
+		owner := fleet.DNSOwner(w.fleet, o.Node.Environment)
+		return slices.ContainsFunc(o.Data, func(d Data) bool { return w.kept[d] == owner })
+	}
+	for i := range ours {
+		if d := dataOf(ours[i]); !slices.Contains(all, d) {
+			w.kept[d] = ours[i].Owner
+		}
+	}
+	if len(w.kept) == 0 {
+		return
+	}
+	for i := range w.Others {
+		if stands(&w.Others[i]) {
+			w.standIns = append(w.standIns, w.Others[i])
+		}
+	}
+	slices.SortFunc(w.standIns, func(a, b Target) int { return a.Node.Compare(b.Node) })
+}
+
+// standing is what a name says that leads to nodes that stand in and are in, and to nobody who is out; nothing, where
+// all that stand in are out.
+func (w *wish) standing(said []Data) []Data {
+	leads := func(d Data, out bool) bool {
+		return slices.ContainsFunc(w.standIns, func(o Target) bool { return o.Out == out && slices.Contains(o.Data, d) })
+	}
+	if !slices.ContainsFunc(said, func(d Data) bool { return leads(d, false) }) {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(said), func(d Data) bool { return leads(d, true) && !leads(d, false) })
+}
+
+// more adds to what leads to nodes that are in what may lead to others that nobody knows of now.
+func (w *wish) more(in, all []Data, ours []fleet.DNSRecord) []Data {
+	if !w.More {
+		return in
+	}
+	for i := range ours {
+		if d := dataOf(ours[i]); !slices.Contains(all, d) {
+			in = append(in, d)
+		}
+	}
+	slices.SortFunc(in, compareData)
+	return slices.Compact(in)
 }
 
 // leading is what leads to some of the targets.
@@ -87,9 +150,8 @@ func (w *wish) leading(some func(*Target) bool) []Data {
 
 func (w *wish) held(data []Data) []Held {
 	var held []Held
-	for i := range w.Targets {
-		t := &w.Targets[i]
-		if slices.ContainsFunc(t.Data, func(d Data) bool { return slices.Contains(data, d) }) {
+	for _, t := range slices.Concat(w.Targets, w.standIns) {
+		if t.Out && slices.ContainsFunc(t.Data, func(d Data) bool { return slices.Contains(data, d) }) {
 			held = append(held, Held{w.Name.Name, t.Node})
 		}
 	}
@@ -99,8 +161,8 @@ func (w *wish) held(data []Data) []Held {
 // to are the nodes that a record leads to, for people.
 func (w *wish) to(d Data, out bool) string {
 	var nodes []string
-	for i := range w.Targets {
-		if t := &w.Targets[i]; t.Out == out && slices.Contains(t.Data, d) {
+	for _, t := range slices.Concat(w.Targets, w.standIns) {
+		if t.Out == out && slices.Contains(t.Data, d) {
 			nodes = append(nodes, t.Node.String())
 		}
 	}
@@ -110,6 +172,9 @@ func (w *wish) to(d Data, out bool) string {
 // record is a record of the name.
 func (w *wish) record(d Data) fleet.DNSRecord {
 	r := fleet.DNSRecord{Name: w.Name.Name, Type: d.Type, Content: d.Content, TTL: w.TTL, Owner: w.owner}
+	if owner, ok := w.kept[d]; ok {
+		r.Owner = owner
+	}
 	if w.Proxied && proxiable(d.Type) {
 		r.Proxied, r.TTL = true, 0
 	}

@@ -1,7 +1,9 @@
 package placement
 
 import (
+	"cmp"
 	"slices"
+	"sort"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/spec"
@@ -14,6 +16,16 @@ type board struct {
 	reserved []spec.Resources // by host
 	layers   map[fleet.LayerID]map[int]int
 	envs     map[string]map[int]int
+	last     tally
+	// ranked are the hosts from the least reserved to the most, then by name; nil: nobody has asked for that yet.
+	ranked []int
+	shares []float64 // as they are ranked by, by host
+}
+
+// tally is how many nodes of a layer, and of its environment, are on each host.
+type tally struct {
+	of         fleet.LayerID
+	layer, env map[int]int
 }
 
 func newBoard(hosts []Host) *board {
@@ -46,7 +58,26 @@ func (b *board) host(name string) int {
 }
 
 // count is how many nodes of n's layer are on a host.
-func (b *board) count(h int, n *Node) int { return b.layers[n.LayerID()][h] }
+func (b *board) count(h int, n *Node) int { return b.tally(n).layer[h] }
+
+// tally is that of n's layer. Nodes are asked for layer by layer.
+func (b *board) tally(n *Node) *tally {
+	of := n.LayerID()
+	if b.last.layer != nil && b.last.of == of {
+		return &b.last
+	}
+	layer, env := b.layers[of], b.envs[of.Environment]
+	if layer == nil {
+		layer = map[int]int{}
+		b.layers[of] = layer
+	}
+	if env == nil {
+		env = map[int]int{}
+		b.envs[of.Environment] = env
+	}
+	b.last = tally{of, layer, env}
+	return &b.last
+}
 
 // take counts a node on a host; a host that isn't in the fleet counts for nothing.
 func (b *board) take(h int, n *Node) {
@@ -54,18 +85,9 @@ func (b *board) take(h int, n *Node) {
 		return
 	}
 	b.hold(h, n)
-	layer := b.layers[n.LayerID()]
-	if layer == nil {
-		layer = map[int]int{}
-		b.layers[n.LayerID()] = layer
-	}
-	layer[h]++
-	env := b.envs[n.Environment]
-	if env == nil {
-		env = map[int]int{}
-		b.envs[n.Environment] = env
-	}
-	env[h]++
+	t := b.tally(n)
+	t.layer[h]++
+	t.env[h]++
 }
 
 // hold keeps a node's room on a host without counting it as one of the layer's there.
@@ -75,6 +97,7 @@ func (b *board) hold(h int, n *Node) {
 	}
 	b.reserved[h].Memory += n.Reserved.Memory
 	b.reserved[h].CPU += n.Reserved.CPU
+	b.rank(h)
 }
 
 // release gives back what hold kept.
@@ -84,6 +107,40 @@ func (b *board) release(h int, n *Node) {
 	}
 	b.reserved[h].Memory -= n.Reserved.Memory
 	b.reserved[h].CPU -= n.Reserved.CPU
+	b.rank(h)
+}
+
+// rankAll ranks the hosts, which are kept so from then on.
+func (b *board) rankAll() {
+	b.ranked, b.shares = make([]int, len(b.hosts)), make([]float64, len(b.hosts))
+	for h := range b.hosts {
+		b.ranked[h], b.shares[h] = h, b.share(h)
+	}
+	slices.SortFunc(b.ranked, func(x, y int) int { return cmp.Or(cmp.Compare(b.shares[x], b.shares[y]), cmp.Compare(x, y)) })
+}
+
+// rank puts a host where it belongs after what is reserved on it has changed.
+func (b *board) rank(h int) {
+	if b.ranked == nil {
+		return
+	}
+	was := b.ranking(h)
+	copy(b.ranked[was:], b.ranked[was+1:])
+	rest := b.ranked
+	b.ranked, b.shares[h] = rest[:len(rest)-1], b.share(h)
+	is := b.ranking(h)
+	copy(rest[is+1:], rest[is:len(rest)-1])
+	rest[is] = h
+	b.ranked = rest
+}
+
+// ranking is where a host is among those ranked, or would be.
+func (b *board) ranking(h int) int {
+	share := b.shares[h]
+	return sort.Search(len(b.ranked), func(i int) bool {
+		other := b.ranked[i]
+		return b.shares[other] > share || b.shares[other] == share && other >= h
+	})
 }
 
 // free is what is left to reserve on a host.

@@ -220,19 +220,14 @@ func (b *board) placeBound(n *Node, p *Place) {
 	}
 }
 
-// placeLayer places the open nodes of one layer, which all ask for the same. The hosts that fit are
-// filtered once and then kept in a heap, so that a fleet of many nodes isn't hosts times nodes.
+// placeLayer places the open nodes of one layer, which all ask for the same.
 func (b *board) placeLayer(nodes []Node, places []Place, open []int) {
-	first := &nodes[open[0]]
-	queue := b.candidates(first)
+	queue := b.queue()
 	why := ""
 	for _, i := range open {
 		n := &nodes[i]
-		h := queue.best()
-		if h >= 0 {
+		if h := queue.take(n); h >= 0 {
 			places[i].Host = b.hosts[h].Name
-			b.take(h, n)
-			queue.update(b, n, h)
 			continue
 		}
 		if why == "" {

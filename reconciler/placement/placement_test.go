@@ -2,6 +2,7 @@ package placement_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -182,6 +183,82 @@ func TestProperties(t *testing.T) {
 			require.Equal(t, places[i].Host, p.Host, "a placed node stays")
 		}
 	})
+}
+
+// Each new node goes to the host, of those that fit, with the fewest nodes of its layer, then of its environment, then
+// the least reserved, then by name.
+func TestANodeGoesToTheBestHost(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var hosts []placement.Host
+		for i := range rapid.IntRange(1, 6).Draw(t, "hosts") {
+			h := host(fmt.Sprintf("hn%d", i), capacity(spec.Bytes(rapid.IntRange(0, 9).Draw(t, "memory"))*128*mi, 4000))
+			h.Labels = map[string]string{"zone": rapid.SampledFrom([]string{"a", "b"}).Draw(t, "zone")}
+			hosts = append(hosts, h)
+		}
+		var nodes []placement.Node
+		for _, environment := range []string{"bank", "shop"} {
+			for _, layer := range []string{"db", "web"} {
+				like := placement.Node{Reserved: spec.Resources{Memory: spec.Bytes(rapid.IntRange(0, 2).Draw(t, "reserved")) * 128 * mi}}
+				if rapid.Bool().Draw(t, "labelled") {
+					like.Labels = map[string]string{"zone": "a"}
+				}
+				if rapid.Bool().Draw(t, "apart") {
+					apart(&like)
+				}
+				for n := range rapid.IntRange(0, 8).Draw(t, "replicas") {
+					like.NodeID = fleet.NodeID{Environment: environment, Layer: layer, Node: n + 1}
+					like.Host = ""
+					if rapid.IntRange(0, 4).Draw(t, "there") == 0 && like.AntiAffinity != spec.AntiAffinityRequired && like.Labels == nil {
+						like.Host = rapid.SampledFrom(hosts).Draw(t, "on").Name
+					}
+					nodes = append(nodes, like)
+				}
+			}
+		}
+		var there []placement.Node // those with a host, in the order in which they got it
+		for _, n := range nodes {
+			if n.Host != "" {
+				there = append(there, n)
+			}
+		}
+		for i, p := range placement.Compute(hosts, nodes, nil) {
+			if n := nodes[i]; n.Host == "" {
+				require.Equal(t, best(hosts, there, n), p.Host, n.NodeID)
+				n.Host = p.Host
+				there = append(there, n)
+			}
+		}
+	})
+}
+
+// best is the best host for a node while others are there; empty: none fits.
+func best(hosts []placement.Host, there []placement.Node, n placement.Node) string {
+	name, least := "", []float64(nil)
+	for _, h := range hosts {
+		var layer, environment, reserved float64
+		for _, o := range there {
+			if o.Host != h.Name {
+				continue
+			}
+			reserved += float64(o.Reserved.Memory)
+			if o.Environment == n.Environment {
+				environment++
+			}
+			if o.LayerID() == n.LayerID() {
+				layer++
+			}
+		}
+		share := 1.0
+		if h.Capacity.Memory > 0 {
+			share = reserved / float64(h.Capacity.Memory)
+		}
+		fits := reserved+float64(n.Reserved.Memory) <= float64(h.Capacity.Memory) && (n.Labels == nil || h.Labels["zone"] == n.Labels["zone"]) &&
+			(n.AntiAffinity != spec.AntiAffinityRequired || layer == 0)
+		if rank := []float64{layer, environment, share}; fits && (least == nil || slices.Compare(rank, least) < 0) {
+			name, least = h.Name, rank
+		}
+	}
+	return name
 }
 
 func draw(t *rapid.T) ([]placement.Host, []placement.Node) {

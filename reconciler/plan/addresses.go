@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"net/netip"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
@@ -31,6 +32,41 @@ func (w *world) takeAddresses() {
 			w.takeKeepers(h.state)
 		}
 	}
+	for _, s := range w.subnets {
+		for _, a := range w.in.Taken {
+			s.take(a)
+		}
+	}
+}
+
+// clashes says whether an instance that doesn't run can't have its address any more: another node's has it, which
+// runs, or was made before. Nobody else gives way, so it needs another one.
+func (w *world) clashes(in *fleet.Instance) bool {
+	if in.Running() || !in.Address.IsValid() {
+		return false
+	}
+	for _, other := range w.holders()[in.Address] {
+		if other.NodeID != in.NodeID && other.Environment == in.Environment && (other.Running() || madeBefore(other, in)) {
+			return true
+		}
+	}
+	return false
+}
+
+func madeBefore(a, b *fleet.Instance) bool {
+	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID)) < 0
+}
+
+// holdersOf are the instances that were seen, by their addresses.
+func holdersOf(o fleet.Observed) map[netip.Addr][]*fleet.Instance {
+	holders := map[netip.Addr][]*fleet.Instance{}
+	for h := range o.Hosts {
+		for i := range o.Hosts[h].Instances {
+			in := &o.Hosts[h].Instances[i]
+			holders[in.Address] = append(holders[in.Address], in)
+		}
+	}
+	return holders
 }
 
 // takeKeepers marks what a keeper of ours holds outside of the keepers' own part, which only happens

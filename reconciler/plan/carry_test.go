@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
@@ -78,7 +79,7 @@ func (m *model) hostOperation(p plan.Plan, op plan.HostOperation) {
 		if len(h.state.Keepers) > 0 {
 			networks = h.state.Keepers[0].Networks
 		}
-		h.state.Keepers = []fleet.KeeperContainer{{Name: op.Name, Version: 3, State: fleet.StateRunning, Networks: networks}}
+		h.state.Keepers = []fleet.KeeperContainer{{Name: op.Name, Version: 3, State: fleet.StateRunning, Networks: networks, RestartPolicy: plan.KeeperRestartPolicy}}
 		if h.keeper == nil {
 			h.keeper = &fleet.KeeperState{Version: 3, Host: op.Host}
 		}
@@ -88,6 +89,10 @@ func (m *model) hostOperation(p plan.Plan, op plan.HostOperation) {
 		if part := partOf(p, op); part != nil {
 			h.state.Keepers[0].Networks[op.Name] = part.Keeper
 		}
+	case "rename keeper":
+		h.state.Keepers[0].Name = op.Name
+	case "update keeper":
+		h.state.Keepers[0].RestartPolicy = plan.KeeperRestartPolicy
 	case "disconnect keeper":
 		delete(h.state.Keepers[0].Networks, op.Name)
 	case "rename container":
@@ -198,7 +203,9 @@ func (m *model) prepare(op plan.Operation) string {
 		NodeID: op.ID, Host: op.Host, Generation: c.Generation, ID: fmt.Sprintf("id%d", m.nextID), Name: c.Name,
 		Written: c.Labels[fleet.LabelWritten], Spec: c.Labels[fleet.LabelSpec], Image: c.Labels[fleet.LabelImage],
 		State: fleet.StateCreated, Limits: c.Limits, RestartPolicy: c.Restart, Network: c.Network, Address: c.Address,
+		CreatedAt: m.now,
 	}
+	in.Mended, _ = strconv.Atoi(c.Labels[fleet.LabelMended])
 	for _, other := range h.state.Instances {
 		if other.Name == c.Name {
 			panic("the name " + c.Name + " is taken on " + op.Host)

@@ -8,9 +8,20 @@ import (
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 )
 
+// Reading is an input that has been read: what it needs to know of images can be asked before the plan is computed.
+type Reading struct{ w *world }
+
+// Read reads an input. Its images are given later.
+func Read(in Input) Reading { return Reading{newWorld(in)} }
+
 // Compute returns what would make the observed state match the desired one.
-func Compute(in Input) Plan {
-	w := newWorld(in)
+func Compute(in Input) Plan { return Read(in).Compute(in.Images) }
+
+// Compute returns what would make the observed state match the desired one, with what [Reading.Unresolved] asked
+// for. A reading is for one plan.
+func (r Reading) Compute(images map[string]Image) Plan {
+	w := r.w
+	w.in.Images = images
 	w.refuseRevision()
 	w.locate()
 	w.chooseSubnets()
@@ -29,15 +40,19 @@ func Compute(in Input) Plan {
 		w.buildContainers(l)
 		w.clearAway(l)
 		w.mend(l)
+		w.awaitZones(l)
 	}
 	w.order()
 	w.hostOperations()
 	w.adoptRecords()
+	w.forgetGone()
 	for _, l := range w.layers {
 		w.noteCarriedOut(l)
 		w.estimate(l)
 	}
+	w.external()
 	w.warnAboutHosts()
+	w.warnAboutTags()
 	return w.finish()
 }
 
@@ -80,7 +95,7 @@ func (l *layer) runs() bool {
 func (w *world) finish() Plan {
 	p := w.plan
 	p.Revision = w.in.Revision
-	p.Layers, p.DNS = []Layer{}, []DNSOperation{}
+	p.Layers = []Layer{}
 	for _, l := range w.layers {
 		slices.SortStableFunc(l.out.Waiting, func(a, b Waiting) int { return a.Node - b.Node })
 		if w.halted {
@@ -95,6 +110,9 @@ func (w *world) finish() Plan {
 	}
 	if p.Hosts == nil || w.halted {
 		p.Hosts = []HostOperation{}
+	}
+	if p.DNS == nil || w.halted {
+		p.DNS = []DNSOperation{}
 	}
 	if w.halted {
 		p.Records = nil
@@ -113,7 +131,7 @@ func (w *world) finish() Plan {
 	slices.SortFunc(p.Records, func(a, b RecordWrite) int {
 		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Key, b.Key))
 	})
-	p.HasChanges = p.HasChanges || len(p.Layers)+len(p.Hosts) > 0
+	p.HasChanges = p.HasChanges || len(p.Layers)+len(p.Hosts)+len(p.DNS) > 0
 	return p
 }
 

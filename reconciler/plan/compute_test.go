@@ -172,6 +172,12 @@ func TestOperations(t *testing.T) {
 		{"removed by hand, and drift only reported", reportOnly(onHosts(one, web(2))), func(m *model) { m.hosts["hn1"].remove(m.node(2).ID) }, reportOnly(onHosts(one, web(2))), []string{
 			"shop/web/2 drift, only reported since drift.selfHeal is false: create would set it right (node: missing → running)",
 		}},
+		{"a limit of a kind that nobody wants", onHosts(one, web(1)), impose, onHosts(one, web(1)), []string{
+			"redeploy shop/web/1 on hn1; limit.cpuset-cpus 0>",
+		}},
+		{"a limit of a kind that nobody wants, and drift only reported", reportOnly(onHosts(one, web(1))), impose, reportOnly(onHosts(one, web(1))), []string{
+			"shop/web/1 drift, only reported since drift.selfHeal is false: redeploy would set it right (limit.cpuset-cpus: 0 → )",
+		}},
 		{"a commit is carried out where drift is only reported", reportOnly(onHosts(one, web(1))), nil, reportOnly(rewritten(onHosts(one, web(1, limit(512*mi, 0))))), []string{
 			"resize shop/web/1 on hn1; limit.memory >512Mi",
 		}},

@@ -9,7 +9,8 @@ import (
 	"github.com/evenkeel/evenkeel/spec"
 )
 
-// pidsLimit is the most processes that a node may have.
+// pidsLimit is the most processes that a node may have. Of an instance it is the one of the version in its `.spec`,
+// should another version ever have another.
 const pidsLimit = 4096
 
 // defaultCapabilities are what a node may do without asking for more.
@@ -29,6 +30,7 @@ type ContainerInput struct {
 	Network EnvironmentNetwork
 	Address netip.Addr
 	Limits  fleet.Limits
+	Mended  int // see fleet.Instance
 }
 
 // Container is what an engine is asked to create for an instance: what is written for the layer, and the
@@ -45,7 +47,7 @@ func Container(in ContainerInput) fleet.Container {
 		DNS: []netip.Addr{in.Network.Keeper}, DNSOpts: []string{"timeout:1", "attempts:5"}, Search: []string{"."},
 		Logging: l.Logging, Tmpfs: l.Tmpfs, Ulimits: l.Ulimits, Volumes: mounts(in), HostPaths: l.Security.HostPaths,
 		Privileged: l.Security.Privileged, Capabilities: capabilities(l.Security.Capabilities), ReadOnly: l.Security.ReadOnly,
-		PidsLimit: pidsLimit, Limits: in.Limits,
+		Limits:     in.Limits,
 		StopSignal: l.Stop.Signal, StopGrace: l.Stop.Grace,
 		Restart: RestartPolicy,
 		Files:   l.Files,
@@ -83,6 +85,9 @@ func labels(in ContainerInput) map[string]string {
 	m[fleet.LabelSpec] = in.Layer.Hash
 	m[fleet.LabelImage] = in.Image
 	m[fleet.LabelRevision] = in.Revision
+	if in.Mended > 0 {
+		m[fleet.LabelMended] = strconv.Itoa(in.Mended)
+	}
 	return m
 }
 
@@ -129,17 +134,18 @@ func (w *world) buildContainers(l *layer) {
 		}
 		addr, ok := w.address(l, &op)
 		if !ok {
-			l.wait(w.byNode[op.ID], "no address is free in "+w.subnets[l.id.Environment].prefix.String())
+			l.wait(w.find(op.ID), "no address is free in "+w.subnets[l.id.Environment].prefix.String())
 			continue
 		}
 		c := Container(ContainerInput{
 			Fleet: w.fleet.Name, Zone: w.fleet.Internal.Zone, Revision: w.in.Revision, Node: op.ID, Layer: l.spec,
-			Generation: w.generation(w.byNode[op.ID]), Host: op.Host, Image: l.image.on(op.Host),
+			Generation: w.generation(w.find(op.ID)), Host: op.Host, Image: l.image.on(op.Host),
 			Network: *w.network(l.id.Environment, op.Host), Address: addr, Limits: w.limits(l, op.Host, true),
+			Mended: w.mended(l, &op),
 		})
 		op.Container = &c
 		if l.spec.Pull != spec.PullNever && pinned(c.Image) {
-			op.Pull = c.Image
+			op.Pull, op.Image = c.Image, l.spec.Image
 		}
 		kept = append(kept, op)
 	}
@@ -150,7 +156,7 @@ func (w *world) buildContainers(l *layer) {
 // the lowest free one.
 func (w *world) address(l *layer, op *Operation) (netip.Addr, bool) {
 	s := w.subnets[l.id.Environment]
-	if op.Kind == Redeploy && s.ofNodes(op.Instance.Address) {
+	if op.Kind == Redeploy && s.ofNodes(op.Instance.Address) && !w.clashes(op.Instance) {
 		return op.Instance.Address, true
 	}
 	return s.allocate()

@@ -23,6 +23,7 @@ func (w *world) estimate(l *layer) {
 	l.out.Operations = Order(l.out.Operations)
 	l.out.Strategy = l.strategy()
 	w.withdraw(l)
+	w.withdrawExternal(l)
 	serving := 0
 	for _, n := range l.nodes {
 		if n.serving {
@@ -30,8 +31,8 @@ func (w *world) estimate(l *layer) {
 		}
 	}
 	l.out.MinServing = l.minServing(serving)
-	l.out.Downtime = serving > 0 && l.out.MinServing == 0
-	l.out.EstimatedDuration = Duration(l.duration(w.fleet.Internal.TTL))
+	l.out.Downtime = l.out.Downtime || serving > 0 && l.out.MinServing == 0
+	l.out.EstimatedDuration = Duration(l.duration())
 }
 
 // strategy is that of the first operation that is paced, else the layer's.
@@ -96,13 +97,13 @@ func (l *layer) size() int {
 }
 
 // duration is the layer's longest way.
-func (l *layer) duration(ttl time.Duration) time.Duration {
+func (l *layer) duration() time.Duration {
 	var longest time.Duration
 	var hands []time.Duration // when each hand is free
 	for i := range l.out.Operations {
 		op := &l.out.Operations[i]
 		p := l.policy(op.Kind)
-		took := length(op, p, ttl)
+		took := length(op, p)
 		if !l.sequential(op) {
 			longest = max(longest, took)
 			continue
@@ -119,10 +120,10 @@ func (l *layer) duration(ttl time.Duration) time.Duration {
 }
 
 // length is how long one operation takes at least.
-func length(op *Operation, p spec.UpdatePolicy, ttl time.Duration) time.Duration {
+func length(op *Operation, p spec.UpdatePolicy) time.Duration {
 	var d time.Duration
 	if op.DNS != nil && op.Kind != Resize {
-		d += ttl
+		d += op.Lasts
 	}
 	if op.Kind != Resize && op.Kind != Remove {
 		d += p.MinHealthy

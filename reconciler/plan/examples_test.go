@@ -11,7 +11,7 @@ import (
 	"github.com/evenkeel/evenkeel/spec"
 )
 
-// TestExamplesArePlanned plans each example's first apply onto empty hosts: every node that it asks for is
+// TestExamplesArePlanned plans each example's first apply onto empty hosts, with zones that have no record yet: every node that it asks for is
 // created, and nothing waits.
 func TestExamplesArePlanned(t *testing.T) {
 	entries, err := os.ReadDir("../../examples")
@@ -28,6 +28,9 @@ func TestExamplesArePlanned(t *testing.T) {
 				in.Observed.Hosts = append(in.Observed.Hosts, fleet.HostState{
 					Name: s.Fleet.Hosts[i].Name, Reachable: true, Engine: fleet.Engine{CPUs: 8, Memory: 16 * gi},
 				})
+			}
+			for _, z := range s.Fleet.External {
+				in.Zones = append(in.Zones, plan.Zone{Name: z.Name})
 			}
 			for _, r := range plan.Unresolved(in) {
 				in.Images[r.Image] = plan.Image{Digest: r.Image + "@sha256:0"}

@@ -25,36 +25,46 @@ type ImageRequest struct {
 // instances were made for what is written now, those that only hosts have and that a further host may
 // need, and those that are resolved in each pass (`pull: always`). An image written with its digest never
 // is among them. Input.Images isn't looked at.
-func Unresolved(in Input) []ImageRequest {
-	w := newWorld(in)
+func Unresolved(in Input) []ImageRequest { return Read(in).Unresolved() }
+
+// Unresolved is [Unresolved] of the input that was read.
+func (r Reading) Unresolved() []ImageRequest {
+	w := r.w
 	requests := map[string]*ImageRequest{}
 	for _, l := range w.layers {
 		if l.spec == nil || l.spec.Replicas == 0 || pinned(l.spec.Image) {
 			continue
 		}
-		hosts := w.imageHosts(l)
+		var have images
 		if l.spec.Pull != spec.PullAlways {
-			known := known(l)
-			hosts = slices.DeleteFunc(hosts, func(h string) bool { return known.on(h) != "" })
+			have = known(l)
+		}
+		if have.digest != "" {
+			continue
+		}
+		hosts := w.imageHosts(l)
+		if len(have.ids) > 0 {
+			hosts = slices.DeleteFunc(slices.Clone(hosts), func(h string) bool { return have.ids[h] != "" })
 		}
 		if len(hosts) == 0 {
 			continue
 		}
 		r := requests[l.spec.Image]
 		if r == nil {
-			r = &ImageRequest{Image: l.spec.Image, Pull: l.spec.Pull}
+			r = &ImageRequest{Image: l.spec.Image, Pull: l.spec.Pull, Hosts: hosts}
 			requests[l.spec.Image] = r
+			continue
 		}
 		if keenness(l.spec.Pull) > keenness(r.Pull) {
 			r.Pull = l.spec.Pull
 		}
-		r.Hosts = append(r.Hosts, hosts...)
-	}
-	sorted := make([]ImageRequest, 0, len(requests))
-	for _, r := range requests {
+		r.Hosts = slices.Concat(r.Hosts, hosts) // the hosts of several requests may be one slice
 		slices.Sort(r.Hosts)
 		r.Hosts = slices.Compact(r.Hosts)
-		sorted = append(sorted, *r)
+	}
+	sorted := make([]ImageRequest, 0, len(requests))
+	for _, request := range requests {
+		sorted = append(sorted, *request)
 	}
 	slices.SortFunc(sorted, func(a, b ImageRequest) int { return cmp.Compare(a.Image, b.Image) })
 	return sorted
@@ -67,7 +77,8 @@ func keenness(p spec.Pull) int {
 	return slices.Index([]spec.Pull{spec.PullNever, spec.PullMissing, spec.PullAlways}, p)
 }
 
-// imageHosts are the hosts in reach where the layer's nodes are or may be placed.
+// imageHosts are the hosts in reach where the layer's nodes are or may be placed. It is one slice for all layers
+// that nothing is seen of and that may be on any host.
 func (w *world) imageHosts(l *layer) []string {
 	on := map[string]bool{}
 	for _, n := range l.nodes {
@@ -75,11 +86,18 @@ func (w *world) imageHosts(l *layer) []string {
 			on[in.Host] = true
 		}
 	}
-	var hosts []string
+	anywhere := len(on) == 0 && len(l.spec.Placement.Hosts) == 0
+	if anywhere && w.active != nil {
+		return w.active
+	}
+	hosts := []string{}
 	for _, h := range w.hosts {
 		if h.up() && h.spec != nil && (on[h.name] || h.spec.State == spec.HostActive && labelled(h.spec, l.spec)) {
 			hosts = append(hosts, h.name)
 		}
+	}
+	if anywhere {
+		w.active = hosts
 	}
 	return hosts
 }
@@ -148,6 +166,10 @@ func (w *world) resolve(l *layer) images {
 	have := known(l)
 	if have.digest != "" {
 		return have
+	}
+	if given.Before != "" && l.highest() == 0 {
+		w.warn(fmt.Sprintf("%s is made from %s, which was pulled for it last and may not be what %s stands for by now: %s", l.id, given.Before, l.spec.Image, given.Problem))
+		return images{digest: given.Before}
 	}
 	// IDs differ from host to host: those that are in use stay, the others are as found.
 	for host, id := range fresh.ids {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/evenkeel/evenkeel/reconciler/drift"
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
 	"github.com/evenkeel/evenkeel/spec"
@@ -53,6 +54,20 @@ func TestATagThatMovedIsNoChange(t *testing.T) {
 	require.Equal(t, digestOf(webImage), operation(p, 2).Pull)
 }
 
+// The same image has another ID in each kind of image store, and an engine may change its own: what counts is the digest
+// that the registry gave.
+func TestAnImagesIDInItsEngineSaysNothing(t *testing.T) {
+	m := newModel("hn1")
+	s := onHosts(one, web(2))
+	m.settle(s)
+	o := m.observe()
+	for i := range o.Hosts[0].Instances {
+		o.Hosts[0].Instances[i].ImageID = "sha256:of-the-index"
+	}
+	require.Empty(t, lines(plan.Compute(input(s, o))))
+	require.Empty(t, drift.Compute(drift.Input{Desired: s, Observed: o, Now: m.now}).Drift)
+}
+
 func TestATagThatIsFollowed(t *testing.T) {
 	m := newModel("hn1")
 	s := onHosts(one, web(1, func(l *spec.Layer) { l.Pull = spec.PullAlways }))
@@ -70,6 +85,29 @@ func TestAnImageThatCannotBeResolved(t *testing.T) {
 	in := input(onHosts(one, web(2, newImage)), m.observe())
 	in.Images = map[string]plan.Image{"registry.example.com/shop/web:2": {Problem: "no such image"}}
 	require.Equal(t, []string{"shop/web/1 no such image", "shop/web/2 no such image"}, lines(plan.Compute(in)))
+}
+
+// TestARegistryThatIsDown: only a layer of which nothing is left is made from what was pulled for its image last.
+func TestARegistryThatIsDown(t *testing.T) {
+	const problem, before = "registry.example.com: connection refused", "registry.example.com/shop/web@sha256:before"
+	s := onHosts(one, web(1))
+	down := func(desired *spec.Spec, m *model) plan.Plan {
+		in := input(desired, m.observe())
+		in.Images = map[string]plan.Image{webImage: {Problem: problem, Before: before}}
+		return plan.Compute(in)
+	}
+	m := newModel("hn1")
+	m.pass(onHosts(one))
+	p := down(s, m)
+	require.Equal(t, before, operation(p, 1).Container.Image)
+	require.Equal(t, before, operation(p, 1).Pull)
+	require.Equal(t, webImage, operation(p, 1).Image)
+	require.Contains(t, strings.Join(p.Warnings, "\n"), "shop/web is made from "+before+", which was pulled for it last and may not be what "+webImage+" stands for by now: "+problem)
+
+	m.settle(s)
+	p = down(onHosts(one, web(1, func(l *spec.Layer) { l.Redeploy = "x" })), m)
+	require.Equal(t, []string{"shop/web/1 " + problem}, lines(p), "what is asked for is what the tag stands for now")
+	require.Empty(t, p.Warnings)
 }
 
 func TestAnImageThatIsOnlyOnTheHosts(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/spec"
@@ -24,28 +25,44 @@ func keeperRuns(k fleet.KeeperContainer) bool {
 // hostOperations are what each host needs for its nodes, and what of ours it doesn't need any more. They
 // are sorted as they can be done: leftovers first, which may hold a port that is needed.
 func (w *world) hostOperations() {
+	lists := [][]HostOperation{w.plan.Hosts} // joined once: of a new fleet they are many
 	for _, h := range w.hosts {
 		if h.spec == nil || !h.up() {
 			continue
 		}
+		w.plan.Hosts = nil
 		w.uplink(h)
 		w.keeper(h)
 		w.networks(h)
 		w.volumes(h)
+		lists = append(lists, w.plan.Hosts)
 	}
+	w.plan.Hosts = slices.Concat(lists...)
 	slices.SortStableFunc(w.plan.Hosts, func(a, b HostOperation) int {
-		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(step(a), step(b)), compareParts(a, b))
+		if c := cmp.Compare(a.Host, b.Host); c != 0 {
+			return c
+		}
+		if c := cmp.Compare(step(&a), step(&b)); c != 0 {
+			return c
+		}
+		return compareParts(a, b)
 	})
 }
 
-// step is an operation's place among those of its host.
-func step(o HostOperation) int {
-	return slices.Index([]string{
-		"remove container", "create network", "create keeper", "start keeper", "replace keeper", "connect keeper", "disconnect keeper",
-		"rename container", "update container", "disconnect container", "connect container",
-		"remove network", "remove volume",
-	}, o.Operation+" "+o.What)
+// steps are the places of operations among those of their host.
+var steps = map[work]int{
+	{"remove", "container"}: 0,
+	{"create", "network"}:   1,
+	{"create", "keeper"}:    2, {"start", "keeper"}: 3, {"replace", "keeper"}: 4, {"rename", "keeper"}: 5,
+	{"update", "keeper"}: 6, {"connect", "keeper"}: 7, {"disconnect", "keeper"}: 8,
+	{"rename", "container"}: 9, {"update", "container"}: 10, {"disconnect", "container"}: 11, {"connect", "container"}: 12,
+	{"remove", "network"}: 13, {"remove", "volume"}: 14,
 }
+
+// work is what is done to what.
+type work struct{ operation, what string }
+
+func step(o *HostOperation) int { return steps[work{o.Operation, o.What}] }
 
 func (w *world) onHost(h *host, operation, what, name, environment string) {
 	w.plan.Hosts = append(w.plan.Hosts, HostOperation{Host: h.name, Operation: operation, What: what, Name: name, Environment: environment})
@@ -60,7 +77,7 @@ func (w *world) uplink(h *host) {
 
 func hasNetwork(h *host, name string) *fleet.Network {
 	networks := h.state.Networks // sorted by name
-	i, ok := slices.BinarySearchFunc(networks, name, func(n fleet.Network, name string) int { return cmp.Compare(n.Name, name) })
+	i, ok := sort.Find(len(networks), func(i int) int { return cmp.Compare(name, networks[i].Name) })
 	if !ok {
 		return nil
 	}
@@ -75,9 +92,11 @@ func (w *world) keeper(h *host) {
 	case main == nil && next == nil:
 		w.onHost(h, "create", "keeper", name, "")
 	case h.mute != "":
-		w.refuse(fmt.Sprintf("the keeper of %s doesn't answer: %s", h.name, h.mute))
+		w.refuse(KeeperSilent(h.name, h.mute))
 	case next != nil:
 		w.onHost(h, "replace", "keeper", name, "") // a hand-over that was cut short goes on
+	case main.Name != name:
+		w.onHost(h, "rename", "keeper", name, "")
 	case !keeperRuns(*main):
 		w.onHost(h, "start", "keeper", name, "")
 	case main.Version < w.in.KeeperVersion:
@@ -87,14 +106,22 @@ func (w *world) keeper(h *host) {
 	}
 }
 
-// keepersOf tells a host's keeper from the one that is about to take its place.
+// keepersOf tells a host's keeper from the one that is about to take its place. Where there is neither, one
+// with another name is the keeper, renamed.
 func keepersOf(h *fleet.HostState, name string) (main, next *fleet.KeeperContainer) {
+	var renamed *fleet.KeeperContainer
 	for i := range h.Keepers {
-		if h.Keepers[i].Name == name {
-			main = &h.Keepers[i]
-		} else {
-			next = &h.Keepers[i]
+		switch k := &h.Keepers[i]; k.Name {
+		case name:
+			main = k
+		case fleet.SuccessorName(name):
+			next = k
+		default:
+			renamed = cmp.Or(renamed, k)
 		}
+	}
+	if main == nil && next == nil {
+		main = renamed
 	}
 	return main, next
 }
@@ -103,11 +130,8 @@ func keepersOf(h *fleet.HostState, name string) (main, next *fleet.KeeperContain
 // those on which nothing is and nothing will be.
 func (w *world) networks(h *host) {
 	main, next := keepersOf(h.state, fleet.KeeperName(w.fleet.Name))
-	needed := map[string]bool{}
-	for i := range w.onHosts[h.name] {
-		n := &w.plan.Networks[w.onHosts[h.name][i]]
-		name := fleet.NetworkName(w.fleet.Name, n.Environment)
-		needed[name] = true
+	for _, p := range h.parts {
+		n, name := &w.plan.Networks[p.index], p.name
 		switch there := hasNetwork(h, name); {
 		case there == nil:
 			w.onHost(h, "create", "network", name, n.Environment)
@@ -122,17 +146,23 @@ func (w *world) networks(h *host) {
 	}
 	for i := range h.state.Networks {
 		n := &h.state.Networks[i]
-		if n.Fleet == w.fleet.Name && n.Environment != "" && n.Role == "" && !needed[n.Name] && h.mute == "" {
+		if n.Fleet == w.fleet.Name && n.Environment != "" && n.Role == "" && h.mute == "" && !h.needs(n.Name) {
 			w.onHost(h, "remove", "network", n.Name, n.Environment)
 		}
 	}
+}
+
+// needs says whether an environment's network of that name is to be on the host.
+func (h *host) needs(name string) bool {
+	_, needed := sort.Find(len(h.parts), func(i int) int { return cmp.Compare(name, h.parts[i].name) })
+	return needed
 }
 
 // volumes removes the volumes of nodes that are gone for good, where that is the wish.
 func (w *world) volumes(h *host) {
 	for i := range h.state.Volumes {
 		v := &h.state.Volumes[i]
-		n := w.byNode[v.NodeID]
+		n := w.find(v.NodeID)
 		wish := w.volumeWish(h, v)
 		if n != nil && (n.wanted || n.seen != nil || n.far != "" || n.wait != "") {
 			continue

@@ -25,7 +25,7 @@ func (w *world) clearAway(l *layer) {
 	}
 	for _, n := range l.nodes {
 		if n.seen != nil && n.wait == "" && !(w.pruneRefused && !n.wanted) {
-			w.clearNode(l, n, clearing{used, within, rolling || waits[n.id.Node]})
+			w.clearNode(l, n, clearing{used, within, rolling || waits[n.id.Node], waits[n.id.Node]})
 		}
 	}
 }
@@ -34,6 +34,7 @@ func (w *world) clearAway(l *layer) {
 type clearing struct {
 	used, within map[string]bool // by container ID
 	rolling      bool
+	waits        bool // the node's operation can't be begun now
 }
 
 func (w *world) clearNode(l *layer, n *node, c clearing) {
@@ -45,9 +46,16 @@ func (w *world) clearNode(l *layer, n *node, c clearing) {
 		}
 		w.plan.Hosts = append(w.plan.Hosts, HostOperation{
 			Host: in.Host, Operation: "remove", What: "container", Name: in.Name, Environment: n.id.Environment, Instance: in,
-			Within: c.within[in.ID],
+			Within: c.within[in.ID] || c.waits && alone(n, in),
 		})
 	}
+}
+
+// alone says whether nothing of a node runs but an instance that isn't wanted: until its operation can be begun,
+// which ends that one, it does the node's work as well as it can.
+func alone(n *node, in *fleet.Instance) bool {
+	cur := n.current()
+	return in.Running() && (cur == nil || cur.ID == in.ID || !cur.Running())
 }
 
 // leftover says whether an instance that no operation uses is to be removed.
@@ -60,7 +68,7 @@ func (w *world) clearNode(l *layer, n *node, c clearing) {
 //	candidate, not as wanted  | at once
 //
 // What runs while an operation of its node is due is ended by that one before (Operation.Others), with the
-// grace period that it is due, and removed then.
+// grace period that it is due, and removed then; so is what runs alone where that one waits.
 func (w *world) leftover(l *layer, n *node, i int, rolling bool) bool {
 	in := &n.seen.Instances[i]
 	switch {

@@ -16,7 +16,7 @@ func (w *world) refuseRevision() {
 		for i := range h.state.Instances {
 			in := &h.state.Instances[i]
 			// What came back after its node was placed elsewhere is superseded, and left alone.
-			if n := w.byNode[in.NodeID]; n.seen.Current < 0 || in.Generation >= n.seen.CurrentInstance().Generation {
+			if n := w.find(in.NodeID); n.seen.Current < 0 || in.Generation >= n.seen.CurrentInstance().Generation {
 				carried = append(carried, in.NodeID.String())
 			}
 		}

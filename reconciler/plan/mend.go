@@ -2,7 +2,6 @@ package plan
 
 import (
 	"cmp"
-	"maps"
 	"net/netip"
 	"slices"
 
@@ -11,6 +10,9 @@ import (
 
 // RestartPolicy is the engine's that every node has: without one, containers stay down after a power cut.
 const RestartPolicy = "unless-stopped"
+
+// KeeperRestartPolicy is the engine's that every keeper has: also one that was stopped by hand is back with its host.
+const KeeperRestartPolicy = "always"
 
 // mend puts back what was changed by hand of nodes that stay as they are, and that can be put back without
 // interrupting them: no commit ever asks for it. What needs an operation is found by decide.
@@ -57,10 +59,10 @@ func (w *world) mendNode(h *host, n *node, cur *fleet.Instance) {
 	for _, other := range cur.OtherNetworks {
 		add("disconnect", other, netip.Addr{}, Cause{Field: "network", From: other})
 	}
-	name := fleet.NetworkName(w.fleet.Name, n.id.Environment)
 	if w.attached(cur) || w.network(n.id.Environment, h.name) == nil {
 		return
 	}
+	name := fleet.NetworkName(w.fleet.Name, n.id.Environment)
 	s := w.subnets[n.id.Environment]
 	address := cur.Address
 	if !s.ofNodes(address) {
@@ -82,8 +84,15 @@ func (w *world) attached(in *fleet.Instance) bool {
 	return there != nil && (there.ID == "" || in.NetworkID == "" || there.ID == in.NetworkID)
 }
 
-// mendKeeper puts a keeper back onto its way out, and takes it off the networks of others.
+// mendKeeper gives a keeper its restart policy back, puts it back onto its way out, and takes it off the networks of
+// others.
 func (w *world) mendKeeper(h *host, k *fleet.KeeperContainer) {
+	if k.RestartPolicy != KeeperRestartPolicy {
+		w.plan.Hosts = append(w.plan.Hosts, HostOperation{
+			Host: h.name, Operation: "update", What: "keeper", Name: k.Name,
+			Causes: []Cause{{Field: "restart policy", From: k.RestartPolicy, To: KeeperRestartPolicy}},
+		})
+	}
 	uplink := fleet.UplinkName(w.fleet.Name)
 	if _, on := k.Networks[uplink]; !on {
 		w.onHost(h, "connect", "keeper", uplink, "")
@@ -91,23 +100,35 @@ func (w *world) mendKeeper(h *host, k *fleet.KeeperContainer) {
 	if !w.fleet.SelfHeal {
 		return
 	}
-	for _, name := range slices.Sorted(maps.Keys(k.Networks)) {
+	var others []string
+	for name := range k.Networks {
 		if there := hasNetwork(h, name); there != nil && there.Fleet != w.fleet.Name {
-			w.onHost(h, "disconnect", "keeper", name, "")
+			others = append(others, name)
 		}
+	}
+	slices.Sort(others)
+	for _, name := range others {
+		w.onHost(h, "disconnect", "keeper", name, "")
 	}
 }
 
 // applied are the specs that layers were brought to, as keepers know them: a layer's hash by its host.
 func (w *world) readApplied() {
-	w.applied = map[fleet.LayerID]bool{}
 	for _, h := range w.hosts {
-		if h.spec == nil || !h.up() || h.state.Keeper == nil {
+		if !h.up() || h.state.Keeper == nil {
 			continue
 		}
-		for _, a := range h.state.Keeper.Applied() {
-			if l := w.byLayer[a.Layer]; l != nil && l.spec != nil && fleet.AppliedOf(l.spec) == a.AppliedRecord {
-				w.applied[a.Layer] = true
+		for _, a := range h.state.Keeper.AppliedRead(w.appliedRead) {
+			l := w.byLayer[a.Layer]
+			brought := l != nil && l.spec != nil && l.brought == a.AppliedRecord
+			if brought {
+				l.noted = append(l.noted, h)
+			}
+			switch {
+			case h.spec == nil:
+				continue
+			case brought:
+				l.applied = true
 				continue
 			}
 			// It would be taken for the truth should that spec ever come back.

@@ -18,6 +18,8 @@ const (
 
 func renamed(m *model) { m.node(1).Name, m.node(1).Renamed = "mine", webOne }
 
+func impose(m *model) { m.node(1).Imposed = []fleet.Imposed{{Field: "cpuset-cpus", Value: "0"}} }
+
 func cutOff(m *model) { m.node(1).Network, m.node(1).Address = "", netip.Addr{} }
 
 func TestWhatWasChangedByHandIsPutBack(t *testing.T) {
@@ -46,6 +48,15 @@ func TestWhatWasChangedByHandIsPutBack(t *testing.T) {
 		{"the keeper is off its way out", func(m *model) {
 			delete(m.hosts["hn1"].state.Keepers[0].Networks, "0-evenkeel-production")
 		}, []string{"connect keeper 0-evenkeel-production on hn1"}, nil},
+		{"swap and processes", func(m *model) { m.node(1).Limits.Swap, m.node(1).Limits.PidsLimit = fleet.AnySwap, 0 }, []string{
+			"resize shop/web/1 on hn1; limit.swap any amount>; limit.pids >4096 processes",
+		}, nil},
+		{"the keeper's restart policy", func(m *model) { m.hosts["hn1"].state.Keepers[0].RestartPolicy = "no" }, []string{
+			"update keeper evenkeel-keeper-production on hn1",
+		}, []plan.Cause{{Field: "restart policy", From: "no", To: plan.KeeperRestartPolicy}}},
+		{"the keeper renamed", func(m *model) { m.hosts["hn1"].state.Keepers[0].Name = "mine" }, []string{
+			"rename keeper evenkeel-keeper-production on hn1",
+		}, nil},
 		{"the keeper is on a network of others", func(m *model) {
 			m.hosts["hn1"].state.Keepers[0].Networks["bridge"] = netip.Addr{}
 		}, []string{"disconnect keeper bridge on hn1"}, nil},

@@ -6,7 +6,10 @@ import (
 	"hash/fnv"
 	"net/netip"
 	"slices"
+	"sort"
 	"strings"
+
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
 )
 
 // An environment's /22, as it is divided (offsets from its base):
@@ -33,7 +36,9 @@ type subnet struct {
 	taken   [mostHosts]bool
 	nodes   [subnetSize]bool // addresses in use, by offset
 	next    int              // below it no node's address is free
-	problem string           // why there is none
+	// The environment's parts are plan.Networks[first:end].
+	first, end int
+	problem    string // why there is none
 }
 
 func (s *subnet) at(offset int) netip.Addr { return addrAt(s.prefix, offset) }
@@ -214,51 +219,61 @@ func (b *blocks) first(name string) int {
 	return -1
 }
 
-// part is an environment on a host.
-type part struct{ env, host string }
+// part is a host's part of an environment's network.
+type part struct {
+	name  string // the network's
+	index int    // in plan.Networks
+}
 
 // attachNetworks gives every host that has or gets nodes of an environment its part of the network.
 func (w *world) attachNetworks() {
-	w.parts, w.onHosts = map[part]int{}, map[string][]int{}
-	var wanted []part
-	seen := map[part]bool{}
-	want := func(env, host string) {
-		p := part{env, host}
-		if h := w.byHost[host]; h.up() && !seen[p] {
-			seen[p] = true
-			wanted = append(wanted, p)
+	for start := 0; start < len(w.layers); {
+		env := w.layers[start].id.Environment
+		end := start + 1
+		for end < len(w.layers) && w.layers[end].id.Environment == env {
+			end++
 		}
+		if s := w.subnets[env]; s != nil && s.problem == "" {
+			s.first = len(w.plan.Networks)
+			name := fleet.NetworkName(w.fleet.Name, env)
+			for _, h := range w.hostsOfAll(w.layers[start:end]) {
+				w.attach(env, name, s, h)
+			}
+			s.end = len(w.plan.Networks)
+		}
+		start = end
 	}
-	for _, l := range w.layers {
+}
+
+// hostsOfAll are the hosts in reach that have or get nodes of some layers, sorted.
+func (w *world) hostsOfAll(layers []*layer) []*host {
+	hosts := w.newSet()
+	for _, l := range layers {
 		for _, n := range l.nodes {
-			want(l.id.Environment, n.place.Host)
+			hosts.add(w.byHost[n.place.Host])
 			if n.seen == nil {
 				continue
 			}
 			for i := range n.seen.Instances {
-				want(l.id.Environment, n.seen.Instances[i].Host)
+				if host := n.seen.Instances[i].Host; host != n.place.Host {
+					hosts.add(w.byHost[host])
+				}
 			}
 		}
 	}
-	slices.SortFunc(wanted, func(a, b part) int { return cmp.Or(cmp.Compare(a.env, b.env), cmp.Compare(a.host, b.host)) })
-	for _, p := range wanted {
-		w.attach(p.env, w.subnets[p.env], p.host)
-	}
+	slices.SortFunc(hosts.list, func(a, b *host) int { return cmp.Compare(a.name, b.name) })
+	return hosts.list
 }
 
-func (w *world) attach(env string, s *subnet, host string) {
-	if s == nil || s.problem != "" {
-		return
-	}
-	i, ok := s.index(host)
+func (w *world) attach(env, name string, s *subnet, h *host) {
+	i, ok := s.index(h.name)
 	if !ok {
-		w.warn(fmt.Sprintf("environment %s has its network on %d hosts, which is the most: %s gets none", env, mostHosts, host))
+		w.warn(fmt.Sprintf("environment %s has its network on %d hosts, which is the most: %s gets none", env, mostHosts, h.name))
 		return
 	}
-	w.parts[part{env, host}] = len(w.plan.Networks)
-	w.onHosts[host] = append(w.onHosts[host], len(w.plan.Networks))
+	h.parts = append(h.parts, part{name, len(w.plan.Networks)})
 	w.plan.Networks = append(w.plan.Networks, EnvironmentNetwork{
-		Environment: env, Host: host, Subnet: s.prefix,
+		Environment: env, Host: h.name, Subnet: s.prefix,
 		Gateway: s.at(gatewayBase + i), Keeper: s.at(keeperBase + i),
 		IPRange: netip.PrefixFrom(s.at(dockersBase), dockersBits),
 	})
@@ -280,9 +295,14 @@ func (s *subnet) index(host string) (int, bool) {
 
 // network is the environment's part on a host, or nil.
 func (w *world) network(env, host string) *EnvironmentNetwork {
-	i, ok := w.parts[part{env, host}]
+	s := w.subnets[env]
+	if s == nil {
+		return nil
+	}
+	of := w.plan.Networks[s.first:s.end]
+	i, ok := sort.Find(len(of), func(i int) int { return cmp.Compare(host, of[i].Host) })
 	if !ok {
 		return nil
 	}
-	return &w.plan.Networks[i]
+	return &of[i]
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
@@ -116,7 +117,7 @@ func (w *world) decide(l *layer, n *node) {
 func (w *world) differences(l *layer, n *node, cur *fleet.Instance) []Cause {
 	var causes []Cause
 	if !sameSpec(cur, l.spec) {
-		causes = changes(cur.Written, l.spec.Written)
+		causes = l.changes(cur.Written)
 	}
 	if l.imageDiffers(cur) {
 		causes = imageCause(causes, cur.Image, l.image.on(cur.Host))
@@ -124,20 +125,35 @@ func (w *world) differences(l *layer, n *node, cur *fleet.Instance) []Cause {
 	if n.place.Host != cur.Host {
 		causes = append(causes, Cause{Field: "host", From: cur.Host, To: n.place.Host})
 	}
-	return append(causes, lifted(cur.Limits, w.limits(l, n.place.Host, false))...)
+	causes = append(causes, w.changedFiles(l, n, cur)...)
+	if w.clashes(cur) {
+		causes = append(causes, addressCause(cur))
+	}
+	return append(causes, lifted(cur, w.limits(l, n.place.Host, false))...)
+}
+
+// addressCause: another node has the address of an instance, which can't be started with it any more.
+func addressCause(in *fleet.Instance) Cause {
+	return Cause{Field: "address", From: in.Address.String() + ", which another node has"}
 }
 
 // changes are the fields in which what an instance was made for differs from what is written now.
-func changes(old, new string) []Cause {
-	var causes []Cause
-	for _, c := range spec.Diff(old, new) {
-		causes = append(causes, Cause{Field: c.Field, From: c.From, To: c.To})
+func (l *layer) changes(old string) []Cause {
+	causes, known := l.changed[old]
+	if !known {
+		for _, c := range spec.Diff(old, l.spec.Written) {
+			causes = append(causes, Cause{Field: c.Field, From: c.From, To: c.To})
+		}
+		if causes == nil {
+			// Its label was made by another version of the hash, and the text by none: say so all the same.
+			causes = []Cause{{Field: "spec"}}
+		}
+		if l.changed == nil {
+			l.changed = map[string][]Cause{}
+		}
+		l.changed[old] = causes
 	}
-	if causes == nil {
-		// Its label was made by another version of the hash, and the text by none: say so all the same.
-		causes = []Cause{{Field: "spec"}}
-	}
-	return causes
+	return slices.Clone(causes)
 }
 
 // imageCause says what the image's change comes to: digests tell more than a tag that stays the same.
@@ -194,8 +210,10 @@ func (w *world) canMake(l *layer, n *node) bool {
 
 func (w *world) whyCreate(n *node) []Cause {
 	switch {
+	case n.stale && w.clashes(n.current()):
+		return []Cause{addressCause(n.current())}
 	case n.stale:
-		return changes(n.current().Written, n.layer.spec.Written)
+		return n.layer.changes(n.current().Written)
 	case n.copy != nil && w.byHost[n.copy.Host].spec == nil:
 		return []Cause{{Field: "host", From: n.copy.Host, To: n.place.Host}}
 	case n.seen != nil:

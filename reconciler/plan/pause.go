@@ -57,7 +57,7 @@ func (w *world) readPause(l *layer) {
 // servesAgain says whether the node that failed serves, or the instance would that it was to have. Either
 // has to be as healthy for as long as its gate asked: one that crashes again and again is well in between.
 func (w *world) servesAgain(l *layer, ordinal int) bool {
-	n := w.byNode[fleet.NodeID{Environment: l.id.Environment, Layer: l.id.Layer, Node: ordinal}]
+	n := w.find(fleet.NodeID{Environment: l.id.Environment, Layer: l.id.Layer, Node: ordinal})
 	if n == nil || n.seen == nil {
 		return false
 	}

@@ -11,7 +11,12 @@ import (
 // place asks for a host for every wanted node.
 func (w *world) place() {
 	volumes := w.volumeHosts()
-	var nodes, others []placement.Node
+	known := 0
+	for _, l := range w.layers {
+		known += len(l.nodes)
+	}
+	nodes, placed := make([]placement.Node, 0, known), make([]*node, 0, known)
+	var others []placement.Node
 	for _, l := range w.layers {
 		for _, n := range l.nodes {
 			switch {
@@ -20,16 +25,16 @@ func (w *world) place() {
 					others = append(others, placement.Node{NodeID: n.id, Host: cur.Host, Reserved: w.reserved(n)})
 				}
 			case n.far != "":
-				nodes = append(nodes, w.placementNode(n, n.far, true))
+				nodes, placed = append(nodes, w.placementNode(n, n.far, true)), append(placed, n)
 			case n.wait == "":
 				if p, ok := w.whereabouts(n, volumes); ok {
-					nodes = append(nodes, p)
+					nodes, placed = append(nodes, p), append(placed, n)
 				}
 			}
 		}
 	}
-	for _, p := range placement.Compute(w.placementHosts(), nodes, others) {
-		w.byNode[p.NodeID].place = p
+	for i, p := range placement.Compute(w.placementHosts(), nodes, others) {
+		placed[i].place = p // both are sorted by node
 	}
 }
 
@@ -93,7 +98,7 @@ func (w *world) candidate(n *node) *fleet.Instance {
 		return nil
 	}
 	c := n.seen.Candidate()
-	if c == nil || !sameSpec(c, n.layer.spec) || w.byHost[c.Host].spec == nil || w.byHost[c.Host].mute != "" {
+	if c == nil || !sameSpec(c, n.layer.spec) || w.clashes(c) || w.byHost[c.Host].spec == nil || w.byHost[c.Host].mute != "" {
 		return nil
 	}
 	return c

@@ -21,10 +21,31 @@ type Input struct {
 	// Images are the digests (or, for images that are in no registry, the IDs by host) of the images that
 	// Unresolved named; see there.
 	Images map[string]Image
+	// Taken are the addresses of containers that are about to be created: no instance has them yet.
+	Taken []netip.Addr
+	// Tags are what the images that nodes were made of stand for by now, by what is written, as far as that was
+	// found out. A tag that moved is told of, and changes nothing.
+	Tags map[string]Tag
 	// KeeperVersion is that of the keeper which would be put on hosts; an older one there is replaced.
 	KeeperVersion int
 	// Weighed is what a former plan of the same revision weighed its removals with; nil: there was none.
 	Weighed *Weighed
+	// Zones are the zones at DNS providers as they were last read, also those that couldn't be.
+	Zones []Zone
+	// Said is what external names were last made to say, by fleet.SaidKey; nil: nobody knows.
+	Said map[string]string
+	// Out says which nodes are kept out of their names now; nil: none is.
+	Out func(fleet.NodeID) bool
+}
+
+// Zone is a zone at a DNS provider.
+type Zone struct {
+	Name    string // the Fleet's name for it
+	Records []fleet.DNSRecord
+	// Seen: it was read once, and Records are those of then.
+	Seen bool
+	// Problem is why the records aren't known, for people; empty: they are.
+	Problem string
 }
 
 // Image is what a written image stands for.
@@ -37,6 +58,17 @@ type Image struct {
 	Problem string
 	// Refused: a registry's clear answer, or the lack of one under that name, is the problem.
 	Refused bool
+	// Before is the digest that was pulled for the image last, where its registry gives no answer; empty: none is known.
+	// A layer of which no instance is left is made from it.
+	Before string
+}
+
+// Tag is what a written image stood for when it was last looked up.
+type Tag struct {
+	Digest  string            // in its registry
+	IDs     map[string]string // on the hosts, for an image that nodes have from there
+	At      time.Time         // when the lookup began
+	Problem string            // why it could not be looked up again; empty: it could
 }
 
 // Kind is a kind of operation, in the words of the spec's `updatePolicy.operations`.
@@ -70,6 +102,16 @@ type Plan struct {
 	Records []RecordWrite `json:"-"`
 	// Weighed is for the input of the revision's next plan; the input's own where nothing was found since.
 	Weighed *Weighed `json:"-"`
+	// Due: external records are to be changed now, whatever becomes of the nodes.
+	Due   bool            `json:"-"`
+	dueTo map[string]bool // whose they are
+	// about are the environments that a text of Refused concerns, where it doesn't concern all.
+	about map[string][]string
+	// KeepNames: records under names that no environment wants are left alone. Their removal is refused, or isn't
+	// known to be meant.
+	KeepNames bool `json:"-"`
+	// Said is for the next input, and for the keepers; nil: nothing was found out.
+	Said map[string]string `json:"-"`
 	// Settled are the layers for which nothing is to be done: what is at hand there, for a revision before
 	// this one, isn't wanted any more.
 	Settled []Layer `json:"-"`
@@ -125,8 +167,12 @@ type Operation struct {
 	Container *fleet.Container `json:"-"`
 	// Pull is the image reference to pull on Host if it is missing there (create and redeploy).
 	Pull string `json:"-"`
+	// Image is what Pull was written as.
+	Image string `json:"-"`
 	// Limits are what a resize sets.
 	Limits fleet.Limits `json:"-"`
+	// Lasts is how long the records that are gone meanwhile may be remembered elsewhere.
+	Lasts time.Duration `json:"-"`
 	// Sick: a restart of a node that has been unhealthy for too long. Its failure pauses nothing.
 	Sick bool `json:"-"`
 	// Serving: the node serves now, so the guard holds for it.
@@ -187,6 +233,8 @@ type HostOperation struct {
 	Name      string `json:"name"`
 	// Causes are what was changed by hand, where that is put back.
 	Causes []Cause `json:"causes,omitempty"`
+	// Waits is why it isn't done now; empty: it is.
+	Waits string `json:"waits,omitempty"`
 
 	Environment string `json:"-"`
 	// Instance is the container that is removed as a leftover, or put right, for what container.
@@ -200,9 +248,12 @@ type HostOperation struct {
 
 // DNSOperation is a change of an external record.
 type DNSOperation struct {
-	Operation string `json:"operation"`
-	Provider  string `json:"provider"`
+	Operation string `json:"operation"` // create, update, delete
+	Provider  string `json:"provider"`  // the zone's name in the Fleet
 	Record    string `json:"record"`
+	Why       string `json:"why,omitempty"`
+
+	Owner string `json:"-"` // fleet.DNSOwner
 }
 
 // EnvironmentNetwork is an environment's part on one host.

@@ -58,6 +58,7 @@ func drawSpec(t *rapid.T) *spec.Spec {
 		for _, name := range []string{"db", "web"} {
 			if rapid.IntRange(0, 4).Draw(t, name+" absent") > 0 {
 				e.Layers = append(e.Layers, drawLayer(t, name, 2))
+				withConf(&e.Layers[len(e.Layers)-1])
 			}
 		}
 		if len(e.Layers) > 0 {
@@ -73,7 +74,7 @@ func (m *model) harm(t *rapid.T) {
 	if h.down {
 		return
 	}
-	switch rapid.IntRange(0, 10).Draw(t, "harm") {
+	switch rapid.IntRange(0, 12).Draw(t, "harm") {
 	case 0:
 		for i := range h.state.Instances {
 			h.state.Instances[i].State = fleet.StateExited
@@ -114,6 +115,14 @@ func (m *model) harm(t *rapid.T) {
 	case 9:
 		if len(h.state.Keepers) > 0 {
 			delete(h.state.Keepers[0].Networks, fleet.UplinkName(m.name))
+		}
+	case 11:
+		if len(h.state.Keepers) > 0 {
+			h.state.Keepers[0].Name = "mine"
+		}
+	case 10:
+		for i := range h.state.Instances {
+			m.changeFile(&h.state.Instances[i], fleet.File{Missing: true})
 		}
 	}
 }

@@ -33,3 +33,61 @@ func (w *world) adoptRecords() {
 		}
 	}
 }
+
+// forgetGone has keepers forget the nodes that aren't wanted any more and have no container on their host, which a
+// removal left whose reply was lost: it would be taken for the truth should the node ever come back.
+func (w *world) forgetGone() {
+	for _, r := range w.unwanted {
+		if r.host.spec != nil && !r.node.on(r.host.name) {
+			w.plan.Records = append(w.plan.Records, RecordWrite{Host: r.host.name, Key: r.key})
+		}
+	}
+}
+
+// unwantedRecord is what a host's keeper has of a node that nobody wants.
+type unwantedRecord struct {
+	host *host
+	node *node // nil: nothing else is known of it
+	key  string
+}
+
+// on says whether any instance of a node was seen on a host.
+func (n *node) on(host string) bool {
+	if n == nil || n.seen == nil {
+		return false
+	}
+	for i := range n.seen.Instances {
+		if n.seen.Instances[i].Host == host {
+			return true
+		}
+	}
+	return false
+}
+
+// readRecords reads what keepers have noted of nodes: the restart texts of current instances, and what is of nodes
+// that nobody wants.
+func (w *world) readRecords() {
+	for _, h := range w.hosts {
+		if !h.up() || h.state.Keeper == nil {
+			continue
+		}
+		for i := range h.state.Keeper.Records {
+			r := &h.state.Keeper.Records[i]
+			id, ok := fleet.RecordedNode(r.Key)
+			if !ok {
+				continue
+			}
+			n := w.find(id)
+			if n == nil || !n.wanted {
+				w.unwanted = append(w.unwanted, unwantedRecord{h, n, r.Key})
+				continue
+			}
+			if cur := n.current(); cur == nil || cur.Host != h.name {
+				continue
+			}
+			if _, restart := fleet.RestartedNode(r.Key); restart {
+				n.restart = w.restarts.Value(r.Value)
+			}
+		}
+	}
+}

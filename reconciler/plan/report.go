@@ -1,7 +1,10 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -15,10 +18,11 @@ import (
 //	start, resize                | the layer's hash
 //	create of a missing node     | the layer's hash
 //	redeploy for a limit alone   | the layer's hash
+//	redeploy for a changed file  | the layer's hash
 //	restart of an unhealthy node | restartAfter, which asks for it
 //	everything else              | a commit, or a host's state in the fleet
 func (w *world) reportOnly(l *layer) {
-	if w.fleet.SelfHeal || l.spec == nil || !w.carriedOut(l) {
+	if w.fleet.SelfHeal || l.spec == nil || !l.applied {
 		return
 	}
 	kept := l.out.Operations[:0]
@@ -42,14 +46,14 @@ func heals(op Operation) bool {
 	case Create:
 		return op.Causes[0].From == missing
 	case Redeploy:
-		for _, c := range op.Causes {
-			if !strings.HasPrefix(c.Field, "limit.") && !strings.HasPrefix(c.Field, "reserved.") {
-				return false
-			}
-		}
-		return true
+		return !slices.ContainsFunc(op.Causes, func(c Cause) bool { return !byHand(c) })
 	}
 	return false
+}
+
+// byHand says whether a redeploy's cause is of the kind that people cause on a host.
+func byHand(c Cause) bool {
+	return slices.ContainsFunc([]string{"limit.", "reserved.", filePrefix}, func(kind string) bool { return strings.HasPrefix(c.Field, kind) })
 }
 
 func causeText(causes []Cause) string {
@@ -60,24 +64,16 @@ func causeText(causes []Cause) string {
 	return strings.Join(texts, ", ")
 }
 
-// carriedOut says whether a keeper knows that the layer once was just as its spec has it now.
-func (w *world) carriedOut(l *layer) bool { return w.applied[l.id] }
-
-// hostsOf are the hosts in reach that a node is or was on.
-func (w *world) hostsOf(n *node) []*host {
-	var hosts []*host
-	add := func(name string) {
-		if h := w.byHost[name]; h.up() && h.state.Keeper != nil {
-			hosts = append(hosts, h)
+// hostsOf are the hosts in reach that the layer's nodes are or were on.
+func (w *world) hostsOf(l *layer) []*host {
+	hosts := w.newSet()
+	for _, n := range l.nodes {
+		hosts.add(w.byHost[n.place.Host])
+		if in := n.current(); in != nil && in.Host != n.place.Host {
+			hosts.add(w.byHost[in.Host])
 		}
 	}
-	if n.place.Host != "" {
-		add(n.place.Host)
-	}
-	if in := n.current(); in != nil && in.Host != n.place.Host {
-		add(in.Host)
-	}
-	return hosts
+	return hosts.list
 }
 
 // noteCarriedOut has the keepers remember which spec a layer without anything left to do was brought to:
@@ -86,18 +82,13 @@ func (w *world) noteCarriedOut(l *layer) {
 	if l.spec == nil || len(l.out.Operations)+len(l.out.Waiting) > 0 {
 		return
 	}
-	is, noted := fleet.AppliedOf(l.spec), map[string]bool{}
-	for _, n := range l.nodes {
-		for _, h := range w.hostsOf(n) {
-			var r fleet.AppliedRecord
-			if noted[h.name] || h.state.Keeper.Record(fleet.AppliedKey(l.id), &r) && r == is {
-				continue
-			}
-			noted[h.name] = true
-			w.plan.Records = append(w.plan.Records, RecordWrite{
-				Host: h.name, Key: fleet.AppliedKey(l.id), Value: is,
-			})
+	for _, h := range w.hostsOf(l) {
+		if _, noted := sort.Find(len(l.noted), func(i int) int { return cmp.Compare(h.name, l.noted[i].name) }); noted || h.state.Keeper == nil {
+			continue
 		}
+		w.plan.Records = append(w.plan.Records, RecordWrite{
+			Host: h.name, Key: fleet.AppliedKey(l.id), Value: l.brought,
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"cmp"
+	"slices"
 	"testing"
 	"time"
 
@@ -73,6 +74,15 @@ func TestACandidateThatIsNotWantedAnyMoreGoes(t *testing.T) {
 			"start shop/web/3 on hn1; state exited>running", "remove container production_shop_web_3_g2 on hn1",
 		}, lines(p))
 		requireEndedByItsNode(t, p, "production_shop_web_3_g2")
+	})
+	t.Run("not before its node's operation can be begun, while nothing else of it runs", func(t *testing.T) {
+		m, _ := halfWay(t, 4)
+		in := input(onHosts(one, web(3, func(l *spec.Layer) { l.Image = "registry.example.com/shop/web:3" })), m.observe())
+		in.Images["registry.example.com/shop/web:3"] = plan.Image{Problem: "it is being looked up"}
+		p := plan.Compute(in)
+		require.Nil(t, operation(p, 3), "it waits")
+		require.Equal(t, "production_shop_web_3_g2", p.Hosts[0].Name)
+		require.True(t, p.Hosts[0].Within)
 	})
 	t.Run("at once where it doesn't run", func(t *testing.T) {
 		m, _ := halfWay(t, 2)
@@ -305,6 +315,54 @@ func TestTheOnlyNodeInAKeepersViewIsNotWithdrawn(t *testing.T) {
 	}, p.Warnings)
 }
 
+// A node that was just started again may be in the names already: whoever was sent to it is waited for. So it may where
+// nothing is known of any node: all are answered with then, and the others without it.
+func TestANodeOfWhoseHealthNothingIsKnownYetLeavesTheNamesToo(t *testing.T) {
+	for unknown, left := range map[string]bool{"2": true, "1 2": true, "2, and 1 is out": false} {
+		t.Run(unknown, func(t *testing.T) {
+			m := newModel("hn1")
+			m.settle(onHosts(one, web(2)))
+			o := m.observe()
+			k := *o.Hosts[0].Keeper
+			k.Zone.Nodes = slices.Clone(k.Zone.Nodes)
+			for i := range k.Zone.Nodes {
+				n := &k.Zone.Nodes[i]
+				if n.Node == 2 || unknown == "1 2" {
+					n.Probes = []fleet.Probe{{Port: 80}}
+				} else if !left {
+					n.Out = "withdrawn: redeploy"
+				}
+			}
+			o.Hosts[0].Keeper = &k
+			op := operation(plan.Compute(input(onHosts(one, web(2, newImage)), o)), 2)
+			require.False(t, op.Serving)
+			if !left {
+				require.Nil(t, op.DNS, "it is the last one in the names")
+				return
+			}
+			require.Equal(t, []string{"web.shop.internal A " + op.Instance.Address.String()}, op.DNS.Withdraw)
+			require.Equal(t, time.Second, op.Lasts)
+		})
+	}
+}
+
+// Where a node is answered with since it is the only healthy one, the others are without it.
+func TestANodeBesideUnhealthyOnesLeavesTheNames(t *testing.T) {
+	m := newModel("hn1")
+	m.settle(onHosts(one, web(2)))
+	o := m.observe()
+	k := *o.Hosts[0].Keeper
+	k.Zone.Nodes = slices.Clone(k.Zone.Nodes)
+	for i := range k.Zone.Nodes {
+		k.Zone.Nodes[i].Probes = []fleet.Probe{{Port: 80}}
+		k.Health = append(k.Health, fleet.ProbeResult{Instance: k.Zone.Nodes[i].Instance, Healthy: k.Zone.Nodes[i].Node == 2})
+	}
+	o.Hosts[0].Keeper = &k
+	op := operation(plan.Compute(input(onHosts(one, web(2, newImage)), o)), 2)
+	require.True(t, op.Serving)
+	require.Equal(t, []string{"web.shop.internal A " + op.Instance.Address.String()}, op.DNS.Withdraw)
+}
+
 func TestOrderGoesFromTheHighestToTheLowest(t *testing.T) {
 	ordered := plan.Order([]plan.Operation{{Node: 1, Serving: true}, {Node: 3, Serving: true}, {Node: 2}, {Node: 4}})
 	var nodes []int
@@ -340,4 +398,29 @@ func TestAMoveGoesWhereItWasPrepared(t *testing.T) {
 			require.Equal(t, m.node(1).ID, l.Operations[0].Candidate.ID)
 		}
 	}
+}
+
+// A removal whose reply was lost leaves what the keeper knows of a node, and nothing else of it.
+func TestWhatIsKnownOfNodesThatAreGoneIsForgotten(t *testing.T) {
+	m := newModel("hn1")
+	s := onHosts(one, web(3))
+	m.settle(s)
+	records := m.hosts["hn1"].records
+	records["current/shop/web/3"], records["restart/shop/web/3"] = fleet.CurrentRecord{Generation: 4}, fleet.RestartRecord{}
+	m.hosts["hn1"].remove(m.node(3).ID)
+	forgotten := func(s *spec.Spec) (keys []string) {
+		for _, r := range plan.Compute(input(s, m.observe())).Records {
+			if _, ok := fleet.RecordedNode(r.Key); ok && r.Value == nil {
+				keys = append(keys, r.Key)
+			}
+		}
+		return keys
+	}
+	require.Empty(t, forgotten(s), "it is wanted, and will be made anew")
+	s.Environments[0].Layers[0].Replicas = 2
+	require.Equal(t, []string{"current/shop/web/3", "restart/shop/web/3"}, forgotten(s))
+	s.Environments[0].Layers[0].Replicas = 1
+	require.Equal(t, []string{"current/shop/web/3", "restart/shop/web/3"}, forgotten(s), "node 2 is still there")
+	m.hosts["hn1"].down = true
+	require.Empty(t, forgotten(s), "what can't be seen may be there")
 }

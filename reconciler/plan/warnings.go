@@ -11,7 +11,7 @@ import (
 func (w *world) warnAboutHosts() {
 	for _, h := range w.hosts {
 		if h.spec != nil && !h.up() {
-			w.refuse(fmt.Sprintf("%s doesn't answer (%s): what is on it stays as it is", h.name, h.problem()))
+			w.refuse(OutOfReach(h.name, h.problem()))
 		}
 		if !h.up() {
 			continue
@@ -22,12 +22,27 @@ func (w *world) warnAboutHosts() {
 		}
 		slices.Sort(others)
 		for _, name := range others {
-			w.warn(fmt.Sprintf("%s carries %d containers of fleet %q: they are left alone (a renamed fleet looks like this: name it back)", h.name, h.state.OtherFleets[name], name))
+			w.warn(Carries(h.name, h.state.OtherFleets[name], name))
 		}
 	}
 	if w.fleet.Network.Driver == spec.NetworkBridge && len(w.fleet.Hosts) > 1 {
 		w.warnAboutBridge()
 	}
+}
+
+// OutOfReach is what a plan says of a host that doesn't answer.
+func OutOfReach(host, why string) string {
+	return fmt.Sprintf("%s doesn't answer (%s): what is on it stays as it is; start its engine or mend the way to it (evenkeel doctor looks closer), or take it out of the Fleet if it is gone for good", host, why)
+}
+
+// KeeperSilent is what a plan says of a keeper that runs and doesn't answer.
+func KeeperSilent(host, why string) string {
+	return fmt.Sprintf("the keeper of %s doesn't answer: %s", host, why)
+}
+
+// Carries is what a plan says of a host that has containers of another fleet.
+func Carries(host string, containers int, other string) string {
+	return fmt.Sprintf("%s carries %d containers of fleet %q: they are left alone (a renamed fleet looks like this: name it back)", host, containers, other)
 }
 
 // warnAboutBridge names the layers over several hosts: with the bridge driver each keeper answers with the

@@ -11,16 +11,20 @@ import (
 // view of each keeper, which with the bridge driver is that of its own host's nodes; so a node's own name
 // stays, except when the node is removed.
 func (w *world) withdraw(l *layer) {
-	inView := map[string]int{} // serving nodes by host
+	inView := map[string]int{} // nodes in the names by host
 	for _, n := range l.nodes {
-		if n.serving {
+		if n.seen != nil && fleet.Named(w.in.Observed, n.seen) {
 			inView[n.current().Host]++
 		}
 	}
 	out := newBatch(inView)
 	for i := range l.out.Operations {
 		op := &l.out.Operations[i]
-		if !op.Intrusive || !op.Serving || !l.policy(op.Kind).RemoveFromDNS {
+		if !op.Intrusive || !l.policy(op.Kind).RemoveFromDNS {
+			continue
+		}
+		if !op.Serving {
+			w.withdrawUndecided(l, op, out.left)
 			continue
 		}
 		if l.sequential(op) && out.size >= l.policy(op.Kind).MaxUnavailable {
@@ -39,9 +43,23 @@ func (w *world) withdraw(l *layer) {
 			w.warn(fmt.Sprintf("%s is not withdrawn from the names on %s while it is touched: no other node of its layer would be left in them there", op.ID, host))
 		}
 		if records != nil {
-			op.DNS = &Withdrawal{Withdraw: records}
+			op.DNS, op.Lasts = &Withdrawal{Withdraw: records}, w.fleet.Internal.TTL
 		}
 	}
+}
+
+// withdrawUndecided is for a node that runs and of whose health nothing has been heard yet: it may be in the names,
+// and another one may be left in them without it.
+func (w *world) withdrawUndecided(l *layer, op *Operation, left map[string]int) {
+	if op.Instance == nil || op.Kind == Remove || left[op.Instance.Host] <= 1 {
+		return
+	}
+	n := w.find(op.ID)
+	if n == nil || n.seen == nil || !fleet.Undecided(w.in.Observed, n.seen) {
+		return
+	}
+	op.DNS = &Withdrawal{Withdraw: []string{record(fleet.LayerDomain(l.id, w.fleet.Internal.Zone), op.Instance)}}
+	op.Lasts = w.fleet.Internal.TTL
 }
 
 func record(name string, in *fleet.Instance) string { return name + " A " + in.Address.String() }

@@ -2,10 +2,13 @@ package plan
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
+	"sort"
 	"sync"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/names"
 	"github.com/evenkeel/evenkeel/reconciler/placement"
 	"github.com/evenkeel/evenkeel/spec"
 )
@@ -19,10 +22,11 @@ type world struct {
 
 	layers  []*layer // wanted and existing ones, sorted
 	byLayer map[fleet.LayerID]*layer
-	byNode  map[fleet.NodeID]*node
 
 	// recorded reads all of the keepers' records, once, and only where a node is to be made.
 	recorded func() map[fleet.NodeID]int
+	// holders are the instances by their addresses, read once, where one doesn't run.
+	holders func() map[netip.Addr][]*fleet.Instance
 	// inhabited are the environments that have nodes, read once, where a node is to be made.
 	inhabited func() map[string]bool
 	copy      fleet.Copy
@@ -32,12 +36,20 @@ type world struct {
 	traces bool
 	down   []string // hosts of the spec that don't answer, sorted
 
-	pauses  map[string][]foundPause // by the record's key
-	applied map[fleet.LayerID]bool  // layers that were brought to the spec that they have
+	// restarts and appliedRead are those records that were read.
+	restarts    fleet.Read[fleet.RestartRecord]
+	appliedRead fleet.Read[fleet.AppliedRecord]
+	unwanted    []unwantedRecord
+
+	active []string                // the active hosts in reach; nil: not gathered yet
+	pauses map[string][]foundPause // by the record's key
 
 	subnets map[string]*subnet // by environment
-	parts   map[part]int       // indexes into plan.Networks
-	onHosts map[string][]int   // the same by host
+	sets    int                // how many sets of hosts were made
+
+	said    map[string]map[string]string // by zone, then by name
+	wishing bool                         // wishes are worked out
+	wishes  map[string][]names.Name
 
 	halted       bool // the revision is refused as a whole
 	pruneRefused bool
@@ -51,10 +63,32 @@ type host struct {
 	state *fleet.HostState // nil: it wasn't asked
 	// mute is why its keeper can't be worked with; empty: it can, or one will be made.
 	mute string
+	// parts are its parts of the environments' networks, sorted.
+	parts []part
+	set   int // the last set of hosts that it was put into
 }
 
 // up says whether its engine answered.
 func (h *host) up() bool { return h != nil && h.state != nil && h.state.Reachable }
+
+// hostSet are hosts in reach, each once. There is one at a time.
+type hostSet struct {
+	number int
+	list   []*host
+}
+
+func (w *world) newSet() hostSet {
+	w.sets++
+	return hostSet{number: w.sets}
+}
+
+// add puts a host into the set, unless it is out of reach.
+func (s *hostSet) add(h *host) {
+	if h.up() && h.set != s.number {
+		h.set = s.number
+		s.list = append(s.list, h)
+	}
+}
 
 // problem is why it doesn't answer, for people.
 func (h *host) problem() string {
@@ -71,11 +105,17 @@ type layer struct {
 	spec  *spec.Layer       // nil: not in the spec
 	nodes []*node           // sorted by ordinal
 	out   Layer
-	image images
-	pause *fleet.PauseRecord // nil: none holds
-	held  bool               // operations are held back: the rollout has not ended
+	// brought is the record of the layer once nothing is left to do for it; of a layer in the spec only.
+	brought fleet.AppliedRecord
+	image   images
+	pause   *fleet.PauseRecord // nil: none holds
+	held    bool               // operations are held back: the rollout has not ended
+	applied bool               // it was brought to the spec that it has
+	noted   []*host            // those whose keepers have the record brought, sorted
 	// lacking is a host of a node that is to be redeployed and whose image isn't there; empty: there is none.
 	lacking string
+	// changed is what differs from what is written now, by what an instance was made for, where that was looked at.
+	changed map[string][]Cause
 }
 
 // node is one node, wanted or existing.
@@ -108,10 +148,12 @@ func newWorld(in Input) *world {
 	in.Observed = sortedObserved(in.Observed)
 	w := &world{
 		in: in, fleet: in.Desired.Fleet,
-		byHost: map[string]*host{}, byLayer: map[fleet.LayerID]*layer{}, byNode: map[fleet.NodeID]*node{},
+		byHost: map[string]*host{}, byLayer: map[fleet.LayerID]*layer{},
 		copy: fleet.NewestCopy(in.Observed), subnets: map[string]*subnet{},
+		restarts: fleet.Read[fleet.RestartRecord]{}, appliedRead: fleet.Read[fleet.AppliedRecord]{},
 	}
 	w.recorded = sync.OnceValue(func() map[fleet.NodeID]int { return fleet.Recorded(w.in.Observed) })
+	w.holders = sync.OnceValue(func() map[netip.Addr][]*fleet.Instance { return holdersOf(w.in.Observed) })
 	w.inhabited = sync.OnceValue(func() map[string]bool {
 		environments := map[string]bool{}
 		for _, l := range w.layers {
@@ -120,8 +162,15 @@ func newWorld(in Input) *world {
 		return environments
 	})
 	w.known = w.copy.Serial > 0
+	if in.Said != nil {
+		w.said = map[string]map[string]string{}
+		for i := range w.fleet.External {
+			w.said[w.fleet.External[i].Name] = SaidOf(in.Said, w.fleet.External[i].Name)
+		}
+	}
 	w.indexHosts()
 	w.indexNodes()
+	w.readRecords()
 	return w
 }
 
@@ -206,14 +255,14 @@ func HasTraces(h *fleet.HostState, name string) bool {
 
 // indexNodes gathers the nodes that are wanted, were seen, or are in the copy.
 func (w *world) indexNodes() {
+	environments := make(map[string]*spec.Environment, len(w.in.Desired.Environments))
 	for e := range w.in.Desired.Environments {
 		env := &w.in.Desired.Environments[e]
+		environments[env.Name] = env
 		for i := range env.Layers {
 			l := w.layer(fleet.LayerID{Environment: env.Name, Layer: env.Layers[i].Name})
-			l.env, l.spec = env, &env.Layers[i]
-			for n := 1; n <= l.spec.Replicas; n++ {
-				w.node(fleet.NodeID{Environment: env.Name, Layer: l.spec.Name, Node: n}).wanted = true
-			}
+			l.env, l.spec, l.brought = env, &env.Layers[i], fleet.AppliedOf(&env.Layers[i])
+			l.want(l.spec.Replicas)
 		}
 	}
 	seen := fleet.Nodes(w.in.Observed)
@@ -222,37 +271,28 @@ func (w *world) indexNodes() {
 	}
 	for i := range w.copy.Nodes {
 		c := &w.copy.Nodes[i]
-		// The copy of a node that was seen nowhere, on a host that was read, is only out of date.
-		if h := w.byHost[c.Host]; h.up() && w.byNode[c.NodeID] == nil {
-			continue
+		n := w.find(c.NodeID)
+		if n == nil {
+			// The copy of a node that was seen nowhere, on a host that was read, is only out of date.
+			if w.byHost[c.Host].up() {
+				continue
+			}
+			n = w.node(c.NodeID)
 		}
-		w.node(c.NodeID).copy = c
+		n.copy = c
 	}
 	slices.SortFunc(w.layers, func(a, b *layer) int { return a.id.Compare(b.id) })
 	for _, l := range w.layers {
-		l.nodes = sorted(l.nodes, func(a, b *node) int { return a.id.Node - b.id.Node })
 		l.out = Layer{
 			Environment: l.id.Environment, Layer: l.id.Layer, Spec: l.spec, Removed: l.spec == nil,
 			Strategy: spec.Simultaneous, Operations: []Operation{},
 		}
 		if l.env == nil {
-			l.env = w.in.Desired.Environment(l.id.Environment)
+			l.env = environments[l.id.Environment]
 		}
 		for _, n := range l.nodes {
 			n.serving = n.seen != nil && fleet.Serving(w.in.Observed, n.seen) == ""
-			n.readRestart(w)
 		}
-	}
-}
-
-func (n *node) readRestart(w *world) {
-	cur := n.current()
-	if cur == nil || !n.wanted {
-		return
-	}
-	var r fleet.RestartRecord
-	if w.byHost[cur.Host].state.Keeper.Record(fleet.RestartKey(n.id), &r) {
-		n.restart = &r
 	}
 }
 
@@ -266,15 +306,45 @@ func (w *world) layer(id fleet.LayerID) *layer {
 	return l
 }
 
-func (w *world) node(id fleet.NodeID) *node {
-	n := w.byNode[id]
-	if n == nil {
-		l := w.layer(id.LayerID())
-		n = &node{id: id, layer: l}
-		w.byNode[id] = n
-		l.nodes = append(l.nodes, n)
+// want gives the layer, which has no node yet, those that are wanted.
+func (l *layer) want(replicas int) {
+	nodes := make([]node, replicas)
+	l.nodes = make([]*node, replicas)
+	for i := range nodes {
+		nodes[i] = node{id: fleet.NodeID{Environment: l.id.Environment, Layer: l.id.Layer, Node: i + 1}, layer: l, wanted: true}
+		l.nodes[i] = &nodes[i]
 	}
-	return n
+}
+
+// index is where the layer's node of that ordinal is, or would be.
+func (l *layer) index(ordinal int) (i int, there bool) {
+	if i := ordinal - 1; i >= 0 && i < len(l.nodes) && l.nodes[i].id.Node == ordinal {
+		return i, true // as it is where none before it is missing
+	}
+	return sort.Find(len(l.nodes), func(i int) int { return cmp.Compare(ordinal, l.nodes[i].id.Node) })
+}
+
+// find returns the node, or nil.
+func (w *world) find(id fleet.NodeID) *node {
+	l := w.byLayer[id.LayerID()]
+	if l == nil {
+		return nil
+	}
+	i, there := l.index(id.Node)
+	if !there {
+		return nil
+	}
+	return l.nodes[i]
+}
+
+// node returns the node, known from now on.
+func (w *world) node(id fleet.NodeID) *node {
+	l := w.layer(id.LayerID())
+	i, there := l.index(id.Node)
+	if !there {
+		l.nodes = slices.Insert(l.nodes, i, &node{id: id, layer: l})
+	}
+	return l.nodes[i]
 }
 
 // generation is the one that a new instance of the node gets: higher than any that was ever known.

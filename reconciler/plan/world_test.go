@@ -101,7 +101,7 @@ func (m *model) tell(s *spec.Spec, p plan.Plan) {
 			h.keeper.Zone = z
 		}
 	}
-	c, known := zone.Copy(s, o, p.Networks)
+	c, known := zone.Copy(s, o, p.Networks, zone.Outside{Said: p.Said})
 	for _, h := range m.hosts {
 		if known && !h.down && h.keeper != nil {
 			h.keeper.Copy = c

@@ -24,12 +24,14 @@ type step struct {
 	withdrawn bool
 	// changed: the operation has begun to change the node.
 	changed bool
+	// may says why the node may not be touched after all, once it has left its names; nil: nothing guards it.
+	may func() error
 }
 
 // carryOut takes one node through its operation. Whatever becomes of it, a node that is left healthy has
-// its names back.
-func (w *Worker) carryOut(l plan.Layer, op plan.Operation, o *overtaking) error {
-	s := &step{Worker: w, l: l, op: op, o: o, begun: time.Now()}
+// its names back. may is asked before the node is touched.
+func (w *Worker) carryOut(l plan.Layer, op plan.Operation, o *overtaking, may func() error) error {
+	s := &step{Worker: w, l: l, op: op, o: o, begun: time.Now(), may: may}
 	err := s.run()
 	switch {
 	case err == nil:
@@ -60,6 +62,11 @@ func (s *step) run() error {
 	}
 	if err := s.withdraw(); err != nil {
 		return s.back(err)
+	}
+	if s.withdrawn && s.may != nil { // that took its time
+		if err := s.may(); err != nil {
+			return s.back(err)
+		}
 	}
 	err := s.operate()
 	if err != nil && !s.changed {
@@ -116,34 +123,41 @@ func (s *step) withdraw() error {
 	}
 	s.say(Progress{Phase: PhaseWithdraw})
 	s.withdrawn = true
-	ctx, end := s.unlessGivenUp()
+	ctx, end := s.unlessGivenUp(s.o)
 	done, err := s.world.Names.Withdraw(ctx, s.op.ID, string(s.op.Kind))
 	end()
 	if err != nil {
-		return fmt.Errorf("taking %s out of its names: %w (it was not touched)", s.op.ID, err)
+		return &inNamesError{s.op.ID, err}
 	}
-	if s.op.DNS == nil || len(s.op.DNS.Withdraw) == 0 {
+	if !done.External && !done.Internal && (s.op.DNS == nil || len(s.op.DNS.Withdraw) == 0) {
 		return s.givenUp(s.o)
 	}
 	msg := ""
 	if len(done.Stale) > 0 {
 		msg = fmt.Sprintf("the keepers on %v are out of reach: names there may be stale", done.Stale)
 	}
-	s.say(Progress{Phase: PhaseDrain, Wait: plan.Duration(done.TTL), Message: msg})
-	if err := s.wait(done.TTL, s.o); err != nil {
-		return err
+	for lasts := done.TTL; ; msg = "names led to it again for a while" {
+		s.say(Progress{Phase: PhaseDrain, Wait: plan.Duration(lasts), Message: msg})
+		if err := s.wait(lasts, s.o); err != nil {
+			return err
+		}
+		if err := s.drain(p.DrainTimeout); err != nil {
+			return err
+		}
+		if lasts = s.world.Names.Remembered(s.op.ID); lasts <= 0 {
+			return nil
+		}
 	}
-	return s.drain(p.DrainTimeout)
 }
 
-// unlessGivenUp is a context that ends when the node, which is untouched, is given up.
-func (s *step) unlessGivenUp() (ctx context.Context, end func()) {
-	ctx, cancel := context.WithCancelCause(s.ctx)
-	s.crew.Go(func() {
+// unlessGivenUp is a context that ends when what o tells of, which is untouched, is given up.
+func (w *Worker) unlessGivenUp(o *overtaking) (ctx context.Context, end func()) {
+	ctx, cancel := context.WithCancelCause(w.ctx)
+	w.crew.Go(func() {
 		select {
-		case <-s.o.c:
+		case <-o.c:
 			cancel(ErrOvertaken)
-		case <-s.stop:
+		case <-w.stop:
 			cancel(ErrInterrupted)
 		case <-ctx.Done():
 		}

@@ -16,11 +16,21 @@ import (
 //	serving     | two and more | some           | > maxUnavailable     | no
 //	serving     | two and more | some           | <= maxUnavailable    | yes
 //
-// Nodes at hand count as not serving. What interrupts nothing isn't guarded.
+// Nodes at hand, and others of which it isn't known, count as not serving. What interrupts nothing isn't guarded.
 func guard(v View, op plan.Operation, busy map[int]bool) string {
-	if !op.Intrusive || !v.Serving[op.Node] || v.Plan.Removed || len(v.Serving) < 2 {
+	if !guarded(v, op) {
 		return ""
 	}
+	return weigh(v, op, busy)
+}
+
+// guarded says whether others have to serve for an operation's node to go.
+func guarded(v View, op plan.Operation) bool {
+	return op.Intrusive && (v.Serving[op.Node] || v.Unknown[op.Node]) && !v.Plan.Removed && len(v.Serving) >= 2
+}
+
+// weigh says why too few others serve for a guarded node to go; empty: it may.
+func weigh(v View, op plan.Operation, busy map[int]bool) string {
 	others, down := 0, 1
 	for node, serving := range v.Serving {
 		switch {

@@ -32,6 +32,9 @@ func TestGuard(t *testing.T) {
 		{"a removed layer has none", plan.Layer{Removed: true}, map[int]bool{1: true, 2: false}, nil, 1, false, ""},
 		{"what interrupts nothing has none", layer, map[int]bool{1: true, 2: false}, nil, 1, true, ""},
 	}
+	unknown := View{Plan: layer, Serving: map[int]bool{1: true, 2: false}, Unknown: map[int]bool{2: true}}
+	require.Contains(t, guard(unknown, plan.Operation{Node: 1, Intrusive: true}, nil), "only one", "another of which nothing is known doesn't count")
+	require.Contains(t, guard(unknown, plan.Operation{Node: 2, Intrusive: true}, map[int]bool{1: true}), "only one", "one of which nothing is known may serve")
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			got := guard(View{Plan: test.layer, Serving: test.serving}, plan.Operation{Node: test.node, Intrusive: !test.gentle}, test.busy)

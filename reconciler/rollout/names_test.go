@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
 	"github.com/evenkeel/evenkeel/spec"
 )
@@ -44,4 +45,31 @@ func TestAnIdleWorkerLeavesNoHealthyNodeOut(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestANodeIsTouchedWhenNobodyIsSentToItAnyMore, whatever the plan thought of it, and whatever led to it meanwhile.
+func TestANodeIsTouchedWhenNobodyIsSentToItAnyMore(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(m *model)
+		after  time.Duration
+	}{
+		"nobody was":               {func(*model) {}, 0},
+		"keepers answered with it": {func(m *model) { m.answered = true }, time.Second},
+		"it was found outside again": {func(m *model) {
+			m.answered, m.remembered = true, time.Now().Add(20*time.Second)
+		}, 20 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newModel(1, policyOf(spec.Sequential))
+				m.want(2, "h2")
+				m.unlisted = true
+				c.change(m)
+				m.carry(t, nil).Wait()
+				require.Equal(t, fleet.StateRunning, m.instances["1-g2"].State)
+				require.GreaterOrEqual(t, m.changed[1], c.after)
+				require.Less(t, m.changed[1], c.after+time.Second)
+			})
+		})
+	}
 }

@@ -205,7 +205,7 @@ func (s *step) container() (string, error) {
 		return "", fmt.Errorf("%s: the plan holds no container for it", s.op.ID)
 	}
 	s.say(Progress{Phase: PhasePrepare})
-	if err := s.pull(s.ctx, s.op); err != nil {
+	if err := s.pull(s.op, s.o); err != nil {
 		return "", err
 	}
 	release, err := s.slot(s.op.Host)
@@ -235,8 +235,8 @@ func (w *Worker) make(ctx context.Context, op plan.Operation) (string, error) {
 	return id, nil
 }
 
-// pull sees to it that the image is on the operation's host.
-func (w *Worker) pull(ctx context.Context, op plan.Operation) error {
+// pull sees to it that the image is on the operation's host. It may take long, so that it is given up as every wait is.
+func (w *Worker) pull(op plan.Operation, o *overtaking) error {
 	if op.Pull == "" {
 		return nil
 	}
@@ -244,15 +244,20 @@ func (w *Worker) pull(ctx context.Context, op plan.Operation) error {
 	if err != nil {
 		return err
 	}
-	if _, err := e.Image(ctx, op.Pull); err == nil {
+	if _, err := e.Image(w.ctx, op.Pull); err == nil {
 		return nil
 	} else if !errors.Is(err, fleet.ErrNoImage) {
 		return fmt.Errorf("looking for image %s on %s: %w", op.Pull, op.Host, err)
 	}
+	ctx, end := w.unlessGivenUp(o)
+	defer end()
 	if err := e.Pull(ctx, op.Pull); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
 		return fmt.Errorf("pulling %s on %s for %s: %w", op.Pull, op.Host, op.ID, err)
 	}
-	return w.notePulled(ctx, e, op)
+	return w.notePulled(w.ctx, e, op)
 }
 
 // notePulled remembers that evenkeel brought the image, and therefore may remove it one day.
@@ -261,15 +266,18 @@ func (w *Worker) notePulled(ctx context.Context, e Engine, op plan.Operation) er
 	if err != nil {
 		return fmt.Errorf("looking at image %s on %s: %w", op.Pull, op.Host, err)
 	}
-	r := fleet.ImageRecord{ID: info.ID, Ref: op.Pull, Environment: op.ID.Environment, Layer: op.ID.Layer}
+	r := fleet.ImageRecord{
+		ID: info.ID, Ref: op.Pull, Environment: op.ID.Environment, Layer: op.ID.Layer, Written: op.Image, Pulled: time.Now(),
+	}
 	if err := w.world.Records.PutRecord(ctx, op.Host, fleet.ImageKey(info.ID), r); err != nil {
 		return fmt.Errorf("recording that %s was pulled on %s: %w", op.Pull, op.Host, err)
 	}
 	return nil
 }
 
-// prepare has all images on their hosts and all new containers created before the first node is touched.
-func (w *Worker) prepare(l plan.Layer, ops []plan.Operation) error {
+// prepare has all images on their hosts and all new containers created before the first node is touched, unless o tells
+// that a newer revision wants others.
+func (w *Worker) prepare(l plan.Layer, ops []plan.Operation, o *overtaking) error {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	var first error
@@ -279,14 +287,20 @@ func (w *Worker) prepare(l plan.Layer, ops []plan.Operation) error {
 			continue
 		}
 		wg.Go(func() {
-			err := w.prepareOne(l, op)
+			err := w.prepareOne(l, op, o)
 			if err == nil {
 				return
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			w.hold(l, firstRetry)
-			w.fail(l, *op, PhaseGivenUp, err, "")
+			phase := PhaseGivenUp
+			switch {
+			case planned(err):
+				phase = PhaseOvertaken
+			case !untouched(err):
+				w.hold(l, firstRetry)
+			}
+			w.fail(l, *op, phase, err, "")
 			if first == nil {
 				first = err
 			}
@@ -296,12 +310,12 @@ func (w *Worker) prepare(l plan.Layer, ops []plan.Operation) error {
 	return first
 }
 
-func (w *Worker) prepareOne(l plan.Layer, op *plan.Operation) error {
+func (w *Worker) prepareOne(l plan.Layer, op *plan.Operation, o *overtaking) error {
 	w.report(l, *op, Progress{Phase: PhasePrepare})
 	if err := w.world.Hosts.Prepare(w.ctx, op.Host, op.ID.Environment); err != nil {
 		return err
 	}
-	if err := w.pull(w.ctx, *op); err != nil {
+	if err := w.pull(*op, o); err != nil {
 		return err
 	}
 	release, err := w.world.Slots.Take(w.ctx, op.Host)

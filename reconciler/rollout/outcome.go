@@ -17,7 +17,7 @@ import (
 const (
 	firstRetry = 5 * time.Second
 	lastRetry  = 5 * time.Minute
-	mostTries  = 6
+	mostTries  = plan.MostTries
 	logLines   = 10
 )
 
@@ -98,6 +98,10 @@ func (w *Worker) fail(l plan.Layer, op plan.Operation, phase Phase, err error, m
 		if !elsewhere(err) {
 			f.count++
 		}
+		var named *inNamesError
+		if errors.As(err, &named) {
+			f.count = min(f.count, mostTries-1) // what keeps it there, such as a token, is mended without a commit
+		}
 	}
 	w.mu.Unlock()
 	w.send(l, op, p)
@@ -122,6 +126,18 @@ func elsewhere(err error) bool {
 	var held *heldError
 	return errors.As(err, &held) && held.ours || errors.Is(err, fleet.ErrUnreachable) || errors.Is(err, fleet.ErrFenced) || untouched(err)
 }
+
+// inNamesError is a node that could not be taken out of its names, and that was not touched.
+type inNamesError struct {
+	id  fleet.NodeID
+	err error
+}
+
+func (e *inNamesError) Error() string {
+	return fmt.Sprintf("taking %s out of its names: %s (it was not touched)", e.id, e.err)
+}
+
+func (e *inNamesError) Unwrap() error { return e.err }
 
 // failed notes a node that was touched and did not end well, tells its last words, and pauses the layer
 // where the policy says so. The pause is written before the failure is told, since a new plan follows that.

@@ -1,6 +1,10 @@
 package rollout
 
 import (
+	"context"
+	"maps"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -8,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/plan"
 	"github.com/evenkeel/evenkeel/spec"
 )
 
@@ -66,4 +71,78 @@ func TestWhatMendsAFailedNodeWaitsForNoDelay(t *testing.T) {
 		w.Wait()
 		require.Empty(t, m.plan().Operations)
 	})
+}
+
+// slowRegistry is a model on whose host no image is, and where the wanted one takes its time.
+type slowRegistry struct {
+	*model
+	slow string // the reference that never arrives
+}
+
+func (r *slowRegistry) Engine(host string) (Engine, error) { return r, nil }
+
+func (r *slowRegistry) Image(context.Context, string) (fleet.ImageInfo, error) {
+	return fleet.ImageInfo{}, fleet.ErrNoImage
+}
+
+func (r *slowRegistry) Pull(ctx context.Context, ref string) error {
+	if ref != r.slow {
+		return nil
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// pulling is the model's plan, with a pull for each node.
+func (r *slowRegistry) pulling() plan.Layer {
+	l := r.plan()
+	for i := range l.Operations {
+		l.Operations[i].Pull = "app:" + l.Spec.LayerHash
+	}
+	return l
+}
+
+// A pull that nobody wants any more, or that takes longer than people wait, is given up.
+func TestAPullIsGivenUp(t *testing.T) {
+	for _, kind := range []plan.Kind{plan.Redeploy, plan.Create} {
+		t.Run(string(kind), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &slowRegistry{newModel(2, policyOf(spec.Sequential)), "app:h2"}
+				r.want(2, "h2")
+				stop, released := make(chan struct{}), atomic.Int32{}
+				world := r.world()
+				world.Hosts, world.Released = r, func() { released.Add(1) }
+				w := NewWorker(t.Context(), stop, web, world)
+				offered := func() plan.Layer {
+					l := r.pulling()
+					for i := range l.Operations {
+						l.Operations[i].Kind = kind
+					}
+					return l
+				}
+				w.Offer(offered(), always)
+				synctest.Wait()
+				require.False(t, w.Idle())
+				w.Offer(offered(), always)
+				synctest.Wait()
+				require.False(t, w.Idle(), "it is what is wanted")
+				require.Zero(t, released.Load())
+
+				r.want(3, "h3")
+				w.Offer(offered(), func(plan.Operation) bool { return false })
+				w.Wait()
+				require.Positive(t, released.Load(), "the newer plan is asked for again")
+				require.Empty(t, w.Failed())
+				require.Equal(t, []string{"1-g1", "2-g1"}, slices.Sorted(maps.Keys(r.instances)))
+
+				r.want(2, "h2")
+				w.Offer(offered(), always)
+				synctest.Wait()
+				require.False(t, w.Idle(), "nothing holds it back where it is wanted again")
+				close(stop)
+				w.Wait()
+				require.Contains(t, w.Failed()[0].Error, "interrupted")
+			})
+		})
+	}
 }

@@ -50,6 +50,9 @@ type Hosts interface {
 type Names interface {
 	// Withdraw takes a node out of its layer's names and returns once that is confirmed everywhere.
 	Withdraw(ctx context.Context, n fleet.NodeID, reason string) (Withdrawn, error)
+	// Remembered is how long caches may still have names outside that led to a node, also such as came and went while
+	// it was out already.
+	Remembered(n fleet.NodeID) time.Duration
 	// Restore puts it back, and returns once that is confirmed.
 	Restore(ctx context.Context, n fleet.NodeID) error
 	// Hold keeps a node that is about to be started out of its layer's names until it is restored.
@@ -65,6 +68,10 @@ type Names interface {
 // Withdrawn is a confirmed withdrawal.
 type Withdrawn struct {
 	TTL time.Duration
+	// Internal: keepers that answered with it answer with others now, whatever the plan thought of who would be left.
+	Internal bool
+	// External: it has left names at DNS providers, or others that led to it went a moment ago.
+	External bool
 	// Stale are hosts whose keepers were out of reach: names there may be stale.
 	Stale []string
 }
@@ -90,6 +97,8 @@ type View struct {
 	Plan plan.Layer
 	// Serving has an entry for each node that is wanted or exists.
 	Serving map[int]bool
+	// Unknown are the nodes of which it isn't known whether they serve: they run, and their keeper doesn't answer.
+	Unknown map[int]bool
 }
 
 // World is all that a rollout works with.
@@ -117,4 +126,6 @@ var (
 	ErrInterrupted = errors.New("interrupted")
 	// ErrGuard: too few other nodes served for too long.
 	ErrGuard = errors.New("too few other nodes serve")
+	// ErrUnguarded: others stopped serving while the node left its names. It is weighed anew.
+	ErrUnguarded = errors.New("too few other nodes serve by now; it is left as it is until they do")
 )

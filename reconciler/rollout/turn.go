@@ -2,8 +2,8 @@ package rollout
 
 import (
 	"errors"
+	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/plan"
@@ -18,7 +18,7 @@ const guardPoll = 250 * time.Millisecond
 type turn struct {
 	worker *Worker
 
-	mu     sync.Mutex // held while a node is chosen, so that two are never weighed at once
+	weigh  Lock // held while a node is chosen, so that two are never weighed at once
 	newest plan.Layer
 	tried  map[int]string // nodes that ended in this rollout, by the hash that was wanted
 	over   bool
@@ -27,16 +27,17 @@ type turn struct {
 // run takes turns until nothing is left, something failed, or the worker is stopped.
 func (t *turn) run() {
 	for {
-		l, op, o := t.choose()
+		view, op, o := t.choose()
 		if op == nil {
 			return
 		}
-		err := t.worker.carryOut(l, *op, o)
+		l := view.Plan
+		err := t.worker.carryOut(l, *op, o, t.again(view, *op))
 		t.worker.release(op.Node)
 		over := t.end(l, *op, err)
 		// The delay is from a node that ended to the next one. One that was overtaken has not ended, and what
 		// mends one that failed isn't held up.
-		ended := err == nil || !over && !errors.Is(err, ErrOvertaken)
+		ended := err == nil || !over && !errors.Is(err, ErrOvertaken) && !errors.Is(err, ErrUnguarded)
 		if ended {
 			t.worker.delayFrom(policy(l, *op).Delay)
 		}
@@ -53,30 +54,38 @@ func (t *turn) run() {
 }
 
 // choose takes the next node that the guard lets go, waiting for it if need be; nil: nothing is left.
-func (t *turn) choose() (plan.Layer, *plan.Operation, *overtaking) {
+func (t *turn) choose() (View, *plan.Operation, *overtaking) {
 	var since time.Time
 	for {
 		view, op, o, reason := t.try()
 		switch {
 		case op != nil:
-			return view.Plan, op, o
+			return view, op, o
 		case reason == "":
-			return plan.Layer{}, nil, nil
+			return View{}, nil, nil
 		case !t.waitForGuard(view, reason, &since):
-			t.mu.Lock()
-			t.over = true
-			t.mu.Unlock()
-			return plan.Layer{}, nil, nil
+			t.finish()
+			return View{}, nil, nil
 		}
+	}
+}
+
+// finish has nothing more be taken.
+func (t *turn) finish() {
+	if t.weigh.Take(t.worker.ctx) == nil {
+		defer t.weigh.Give()
+		t.over = true
 	}
 }
 
 // try weighs and takes the next node at once, so that two are never weighed side by side. Without a node
 // it says why the next one may not go now; without a reason nothing is left.
 func (t *turn) try() (View, *plan.Operation, *overtaking, string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	w := t.worker
+	if t.weigh.Take(w.ctx) != nil {
+		return View{}, nil, nil, ""
+	}
+	defer t.weigh.Give()
 	if t.over || w.stopped() {
 		return View{}, nil, nil, ""
 	}
@@ -119,10 +128,39 @@ func (t *turn) pick(v View) (*plan.Operation, string) {
 	return nil, ""
 }
 
+// again weighs a node once more that was taken while a view was so, and that has left its names since; nil: nothing
+// guards it.
+func (t *turn) again(v View, op plan.Operation) func() error {
+	if !guarded(v, op) {
+		return nil
+	}
+	return func() error {
+		w := t.worker
+		if err := t.weigh.Take(w.ctx); err != nil {
+			return err
+		}
+		defer t.weigh.Give()
+		now, err := w.world.Planner.Layer(w.ctx, w.layer)
+		if err != nil {
+			return err
+		}
+		now.Plan = v.Plan
+		w.mu.Lock()
+		busy := w.busyNodes()
+		w.mu.Unlock()
+		if reason := weigh(now, op, busy); reason != "" {
+			return fmt.Errorf("%w: %s", ErrUnguarded, reason)
+		}
+		return nil
+	}
+}
+
 // last says whether nothing would be begun after this node, so that no delay is due.
 func (t *turn) last() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if t.weigh.Take(t.worker.ctx) != nil {
+		return true
+	}
+	defer t.weigh.Give()
 	if t.over || t.worker.stopped() {
 		return true
 	}
@@ -136,8 +174,10 @@ func (t *turn) last() bool {
 
 // end notes how a node ended, and says whether the rollout ends with it.
 func (t *turn) end(l plan.Layer, op plan.Operation, err error) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if t.weigh.Take(t.worker.ctx) != nil {
+		return true
+	}
+	defer t.weigh.Give()
 	if err == nil {
 		return t.over
 	}
@@ -145,7 +185,7 @@ func (t *turn) end(l plan.Layer, op plan.Operation, err error) bool {
 		t.tried[op.Node] = layerHash(l)
 	}
 	switch {
-	case planned(err):
+	case planned(err), errors.Is(err, ErrUnguarded):
 		return t.over
 	case errors.Is(err, ErrInterrupted):
 		t.over = true

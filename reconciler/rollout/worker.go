@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -26,8 +27,10 @@ type Worker struct {
 	busy     map[int]*overtaking // nodes at hand
 	failures map[string]*failure // by operation and causes
 	pacing   bool
-	held     held      // until when nothing is paced
-	next     time.Time // when the delay after the last node is over
+	prepares []string    // the hosts for which containers are being made ready
+	readying *overtaking // of those
+	held     held        // until when nothing is paced
+	next     time.Time   // when the delay after the last node is over
 	count    count
 	failed   []Progress
 }
@@ -35,8 +38,11 @@ type Worker struct {
 // overtaking tells a node at hand that a newer revision changes it.
 type overtaking struct {
 	hash string
-	once sync.Once
-	c    chan struct{}
+	host string // where the node is, or is to be
+	// address is that of the container that is to be created; invalid: none is.
+	address netip.Addr
+	once    sync.Once
+	c       chan struct{}
 }
 
 // held is how long nothing is paced of what was wanted: a preparation failed, or the guard's time was over.
@@ -100,7 +106,12 @@ func (w *Worker) Offer(l plan.Layer, ready func(plan.Operation) bool) {
 	}
 	if !w.pacing {
 		w.pacing = true
-		w.crew.Go(func() { w.pace(l, paced) })
+		for _, op := range paced {
+			w.prepares = append(w.prepares, op.Host)
+		}
+		o := &overtaking{hash: layerHash(l), c: make(chan struct{})}
+		w.readying = o
+		w.crew.Go(func() { w.pace(l, paced, o) })
 	}
 }
 
@@ -124,7 +135,7 @@ func (w *Worker) begin(l plan.Layer, op plan.Operation) {
 	o := w.take(l, op)
 	w.crew.Go(func() {
 		defer w.release(op.Node)
-		_ = w.carryOut(l, op, o) // its outcome is kept and reported
+		_ = w.carryOut(l, op, o, nil) // its outcome is kept and reported
 	})
 }
 
@@ -133,10 +144,16 @@ func (w *Worker) overtake(l plan.Layer) {
 	want := layerHash(l)
 	for _, o := range w.busy {
 		if o.hash != want {
-			o.once.Do(func() { close(o.c) })
+			o.end()
 		}
 	}
+	if w.readying != nil && w.readying.hash != want {
+		w.readying.end()
+	}
 }
+
+// end tells of it; more than once is as good.
+func (o *overtaking) end() { o.once.Do(func() { close(o.c) }) }
 
 func layerHash(l plan.Layer) string {
 	if l.Spec == nil {
@@ -146,7 +163,10 @@ func layerHash(l plan.Layer) string {
 }
 
 func (w *Worker) take(l plan.Layer, op plan.Operation) *overtaking {
-	o := &overtaking{hash: layerHash(l), c: make(chan struct{})}
+	o := &overtaking{hash: layerHash(l), host: op.Host, c: make(chan struct{})}
+	if op.Container != nil {
+		o.address = op.Container.Address
+	}
 	w.busy[op.Node] = o
 	w.count.add(op.Node)
 	return o
@@ -181,6 +201,19 @@ func (w *Worker) AtHand() []fleet.NodeID {
 	return nodes
 }
 
+// Addresses are those of containers that the nodes at hand are about to get.
+func (w *Worker) Addresses() []netip.Addr {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var taken []netip.Addr
+	for _, o := range w.busy {
+		if o.address.IsValid() {
+			taken = append(taken, o.address)
+		}
+	}
+	return taken
+}
+
 func (w *Worker) idle() bool { return len(w.busy) == 0 && !w.pacing }
 
 // Busy says whether a node is at hand.
@@ -188,6 +221,18 @@ func (w *Worker) Busy(node int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.busy[node] != nil
+}
+
+// BusyOn says whether a node on a host is at hand, or one that is to be there.
+func (w *Worker) BusyOn(host string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range w.busy {
+		if o.host == host {
+			return true
+		}
+	}
+	return slices.Contains(w.prepares, host)
 }
 
 // Failed returns the operations that failed or were given up since the worker was made, and that have not
@@ -209,14 +254,23 @@ func (w *Worker) stopped() bool {
 	}
 }
 
-// pace carries the paced operations out, sequentially or simultaneously, and always ends.
-func (w *Worker) pace(l plan.Layer, ops []plan.Operation) {
+// pace carries the paced operations out, sequentially or simultaneously, and always ends. o tells while they are being
+// made ready.
+func (w *Worker) pace(l plan.Layer, ops []plan.Operation, o *overtaking) {
+	var err error
 	defer func() {
 		w.mu.Lock()
 		w.pacing = false
 		w.mu.Unlock()
+		if planned(err) {
+			w.world.Released() // what overtook it was offered before, and passed over
+		}
 	}()
-	if err := w.prepare(l, ops); err != nil {
+	err = w.prepare(l, ops, o)
+	w.mu.Lock()
+	w.prepares, w.readying = nil, nil
+	w.mu.Unlock()
+	if err != nil {
 		return
 	}
 	if pace(l, ops) == spec.Simultaneous {
@@ -248,7 +302,7 @@ func (w *Worker) simultaneously(l plan.Layer, ops []plan.Operation) {
 		o := w.take(l, op)
 		wg.Go(func() {
 			defer w.release(op.Node)
-			_ = w.carryOut(l, op, o) // its outcome is kept and reported
+			_ = w.carryOut(l, op, o, nil) // its outcome is kept and reported
 		})
 	}
 	w.mu.Unlock()
@@ -342,7 +396,7 @@ func (w *Worker) givenUp(o *overtaking) error {
 
 // untouched says whether an operation ended before it changed anything.
 func untouched(err error) bool {
-	return planned(err) || errors.Is(err, ErrInterrupted) || errors.Is(err, ErrGuard)
+	return planned(err) || errors.Is(err, ErrInterrupted) || errors.Is(err, ErrGuard) || errors.Is(err, ErrUnguarded)
 }
 
 // planned says whether an operation ended since another one is planned in its place.

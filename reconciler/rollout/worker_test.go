@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -154,6 +155,29 @@ func TestNotConfirmedIsNotTouched(t *testing.T) {
 	})
 }
 
+// A token that was taken away is given back without a commit.
+func TestWhatKeepsANodeInItsNamesMayBeMendedAnyTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(3, policyOf(spec.Sequential))
+		m.withdraw = fmt.Errorf("the token: %w", fleet.ErrDenied)
+		m.want(2, "h2")
+		w := m.carry(t, nil)
+		w.Wait()
+		for range 2 * mostTries {
+			time.Sleep(lastRetry)
+			w.Offer(m.plan(), always)
+			w.Wait()
+		}
+		require.Empty(t, m.changed)
+		m.withdraw = nil
+		time.Sleep(lastRetry)
+		w.Offer(m.plan(), always)
+		w.Wait()
+		require.Empty(t, m.plan().Operations)
+		require.Empty(t, w.Failed())
+	})
+}
+
 func TestStopFinishesTheNodeAtHand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel(3, policyOf(spec.Sequential))
@@ -224,6 +248,26 @@ func TestANewerRevisionOvertakes(t *testing.T) {
 		}
 		require.Equal(t, fleet.StateCreated, m.instances["1-g2"].State, "what wasn't touched goes straight to the newest")
 		require.Equal(t, 2, m.least)
+	})
+}
+
+func TestAHostIsBusyWhileANodeOfItIsAtHand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(2, policyOf(spec.Sequential))
+		m.want(2, "h2")
+		w := m.carry(t, nil)
+		require.True(t, w.BusyOn("h1"), "its containers are made ready")
+		require.False(t, w.BusyOn("h2"))
+		synctest.Wait()
+		require.True(t, w.BusyOn("h1"), "node 2 is withdrawn")
+		for m.currentOf(2) != 2 {
+			time.Sleep(time.Second)
+		}
+		time.Sleep(10 * time.Second)
+		require.False(t, w.BusyOn("h1"), "the delay has nothing at hand")
+		w.Wait()
+		require.False(t, w.BusyOn("h1"))
+		require.Equal(t, 2, m.currentOf(1))
 	})
 }
 
@@ -367,5 +411,45 @@ func TestARemovedLayerIsDrained(t *testing.T) {
 		w.Wait()
 		require.Empty(t, w.Failed())
 		require.Equal(t, []time.Duration{spec.DefaultDrainTimeout, spec.DefaultDrainTimeout}, m.drains)
+	})
+}
+
+// While a node leaves its names another one may fail: the node is left as it is then, has its names back, and goes when
+// enough others serve, with no delay for what wasn't done.
+func TestANodeIsWeighedAgainOnceItHasLeftItsNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(3, policyOf(spec.Sequential))
+		m.want(2, "h2")
+		w := m.carry(t, nil)
+		time.Sleep(500 * time.Millisecond)
+		m.mu.Lock()
+		require.True(t, m.out[3])
+		m.instances["1-g1"].State = fleet.StateExited
+		m.mu.Unlock()
+		w.Wait()
+		require.Empty(t, m.plan().Operations)
+		require.Empty(t, w.Failed())
+		require.Equal(t, 2, m.least)
+		require.Equal(t, []string{"given up (0/3)", "done (1/3)", "done (2/3)", "done (3/3)"}, m.counts)
+		require.Less(t, m.changed[3], 40*time.Second, "node 1 and the delay came first, and nothing else")
+		require.Empty(t, m.out)
+	})
+}
+
+// Where no other is left, its names are given back for as long as that is so.
+func TestTheLastOneThatServesHasItsNamesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(2, policyOf(spec.Sequential))
+		m.want(2, "h2")
+		m.broken[1] = true
+		w := m.carry(t, nil)
+		time.Sleep(500 * time.Millisecond)
+		m.mu.Lock()
+		m.instances["1-g1"].State = fleet.StateExited
+		m.mu.Unlock()
+		w.Wait()
+		require.NotContains(t, m.changed, 2, "it is the last one that serves")
+		require.Empty(t, m.out[2])
+		require.Equal(t, fleet.StateRunning, m.instances["2-g1"].State)
 	})
 }

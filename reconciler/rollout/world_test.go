@@ -45,6 +45,10 @@ type model struct {
 	changed   map[int]time.Duration // when a node was stopped, since begun
 	drained   map[string][]uint16   // the ports whose connections were waited for
 	signals   map[string]string     // with which instances were stopped
+	unlisted  bool                  // the plan doesn't say that names are left
+	answered  bool                  // keepers answered with what is withdrawn, whatever the plan says
+	// remembered is until when caches have names that led to a node.
+	remembered time.Time
 }
 
 func newModel(replicas int, p spec.UpdatePolicy) *model {
@@ -118,7 +122,7 @@ func (m *model) plan() plan.Layer {
 		op := plan.Operation{
 			Node: n, ID: next.NodeID, Kind: plan.Redeploy, Host: "h1", Intrusive: true, Serving: m.serves(n),
 			Container: &fleet.Container{NodeID: next.NodeID, Generation: m.wanted, Host: "h1", Ports: next.Published},
-			DNS:       &plan.Withdrawal{Withdraw: []string{"web"}},
+			DNS:       m.leaves(),
 			Causes:    []plan.Cause{{Field: "image", To: fmt.Sprint(m.wanted)}},
 		}
 		if in := m.instances[fmt.Sprintf("%d-g%d", n, m.current[n])]; in != nil {
@@ -240,7 +244,7 @@ func (m *model) Withdraw(ctx context.Context, n fleet.NodeID, _ string) (Withdra
 		m.mu.Lock()
 		return Withdrawn{}, context.Cause(ctx)
 	}
-	return Withdrawn{TTL: time.Second}, nil
+	return Withdrawn{TTL: time.Second, Internal: m.answered}, nil
 }
 
 func (m *model) Restore(_ context.Context, n fleet.NodeID) error {
@@ -255,6 +259,19 @@ func (m *model) Health(_ context.Context, _, instance string) (fleet.ProbeResult
 	defer m.mu.Unlock()
 	in := m.instances[instance]
 	return fleet.ProbeResult{Healthy: !m.broken[in.Node] || in.Generation == 1, Last: "GET /healthz: 503"}, true, nil
+}
+
+func (m *model) leaves() *plan.Withdrawal {
+	if m.unlisted {
+		return nil
+	}
+	return &plan.Withdrawal{Withdraw: []string{"web"}}
+}
+
+func (m *model) Remembered(fleet.NodeID) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Until(m.remembered)
 }
 
 func (m *model) Drain(_ context.Context, in fleet.Instance, ports []uint16, timeout time.Duration) (int, error) {

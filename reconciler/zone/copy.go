@@ -2,8 +2,10 @@ package zone
 
 import (
 	"cmp"
-	"reflect"
+	"maps"
 	"slices"
+	"sort"
+	"sync"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
@@ -17,8 +19,9 @@ import (
 // It is false where the placement isn't known: hosts don't answer, and no keeper in reach has a copy
 // though the fleet has been here before. Such a copy must not be handed out: what it lacks would be
 // taken for absent.
-func Copy(desired *spec.Spec, observed fleet.Observed, networks []plan.EnvironmentNetwork) (fleet.Copy, bool) {
-	c := copier{desired: desired, was: fleet.NewestCopy(observed), state: map[string]*fleet.HostState{}}
+func Copy(desired *spec.Spec, observed fleet.Observed, networks []plan.EnvironmentNetwork, outside Outside) (fleet.Copy, bool) {
+	c := copier{desired: desired, was: fleet.NewestCopy(observed), state: map[string]*fleet.HostState{}, layers: layersOf(desired)}
+	c.services, c.outside = servicesOf(desired), outsideOf(desired, observed, c.was, outside.Zones)
 	traces, down := false, false
 	for i := range observed.Hosts {
 		h := &observed.Hosts[i]
@@ -31,41 +34,37 @@ func Copy(desired *spec.Spec, observed fleet.Observed, networks []plan.Environme
 	}
 	next := fleet.Copy{Serial: c.was.Serial, Environments: c.environments(networks), Nodes: c.nodes(observed)}
 	next.Hosts = c.hosts(next.Nodes)
-	if next.Serial == 0 || !reflect.DeepEqual(canonical(next), canonical(c.was)) {
+	if next.Said = maps.Clone(outside.Said); outside.Said == nil {
+		next.Said = c.was.Said
+	}
+	if next.Serial == 0 || !next.Same(&c.was) {
 		next.Serial++
 	}
 	return next, true
 }
 
-// canonical makes copies comparable: one that came over a wire has nil where another has nothing.
-func canonical(c fleet.Copy) fleet.Copy {
-	c.Hosts, c.Environments, c.Nodes = slices.Clone(c.Hosts), slices.Clone(c.Environments), slices.Clone(c.Nodes)
-	for i := range c.Environments {
-		if len(c.Environments[i].Hosts) == 0 {
-			c.Environments[i].Hosts = nil
+// servicesOf are the layers that have SRV records outside.
+func servicesOf(desired *spec.Spec) map[fleet.LayerID]bool {
+	services := map[fleet.LayerID]bool{}
+	for i := range desired.Environments {
+		env := &desired.Environments[i]
+		for _, x := range env.DNS {
+			if x.Type == spec.RecordSRV {
+				services[fleet.LayerID{Environment: env.Name, Layer: x.Layer}] = true
+			}
 		}
 	}
-	for i := range c.Nodes {
-		if len(c.Nodes[i].Volumes) == 0 {
-			c.Nodes[i].Volumes = nil
-		}
-	}
-	if len(c.Hosts) == 0 {
-		c.Hosts = nil
-	}
-	if len(c.Environments) == 0 {
-		c.Environments = nil
-	}
-	if len(c.Nodes) == 0 {
-		c.Nodes = nil
-	}
-	return c
+	return services
 }
 
 type copier struct {
 	desired *spec.Spec
 	was     fleet.Copy
 	state   map[string]*fleet.HostState
+	layers  map[fleet.LayerID]*spec.Layer // those that are wanted
+	// services are the layers whose ports external names say.
+	services map[fleet.LayerID]bool
+	outside  []externalZone
 }
 
 // answers says whether a host was read.
@@ -76,35 +75,104 @@ func (c *copier) answers(host string) bool {
 
 // nodes are the current instances that were seen, and those that can't be seen.
 func (c *copier) nodes(observed fleet.Observed) []fleet.CopyNode {
-	was := make(map[fleet.NodeID]*fleet.CopyNode, len(c.was.Nodes))
-	for i := range c.was.Nodes {
-		was[c.was.Nodes[i].NodeID] = &c.was.Nodes[i]
+	was := c.was.Nodes
+	if byNode := func(a, b fleet.CopyNode) int { return a.Compare(b.NodeID) }; !slices.IsSortedFunc(was, byNode) {
+		was = slices.Clone(was)
+		slices.SortFunc(was, byNode)
 	}
-	var nodes []fleet.CopyNode
-	taken := map[fleet.NodeID]bool{}
-	seen := fleet.Nodes(observed)
-	for i := range seen {
-		n := &seen[i]
-		in, before := n.CurrentInstance(), was[n.NodeID]
-		if in == nil {
+	nodes := c.seen(observed, was)
+	seen := nodes // sorted, as is was
+	bound := c.bound(observed)
+	for id, v := range bound {
+		before := find(was, id)
+		if find(seen, id) != nil || before != nil && !c.answers(before.Host) {
+			delete(bound, id)
 			continue
 		}
-		if before != nil && !c.answers(before.Host) && (in.Generation < before.Generation || n.Recorded < in.Generation) {
-			continue // the one out of reach is the newer one, or the only one that was ever healthy
-		}
-		taken[n.NodeID] = true
-		nodes = append(nodes, fleet.CopyNode{
-			NodeID: n.NodeID, Host: in.Host, Generation: in.Generation, Address: in.Address, Volumes: in.Volumes,
-			Reserved: c.reserved(n.NodeID, before),
-		})
+		v.Reserved = c.reserved(c.layers[id.LayerID()], before)
+		nodes = append(nodes, v)
 	}
-	for i := range c.was.Nodes {
-		if n := c.was.Nodes[i]; !taken[n.NodeID] && !c.answers(n.Host) && !c.givenUp(&n) {
-			nodes = append(nodes, n)
+	for i := range was {
+		n := &was[i]
+		if c.answers(n.Host) || c.givenUp(n) || find(seen, n.NodeID) != nil {
+			continue
+		}
+		if _, there := bound[n.NodeID]; !there {
+			nodes = append(nodes, *n)
 		}
 	}
 	slices.SortFunc(nodes, func(a, b fleet.CopyNode) int { return a.Compare(b.NodeID) })
 	return nodes
+}
+
+// seen are the current instances that were seen, sorted, unless what the copy has of the node counts for more.
+func (c *copier) seen(observed fleet.Observed, was []fleet.CopyNode) []fleet.CopyNode {
+	seen := fleet.Nodes(observed)
+	nodes := make([]fleet.CopyNode, 0, len(seen))
+	var of fleet.LayerID
+	var layer *spec.Layer
+	for i := range seen {
+		n := &seen[i]
+		if id := n.LayerID(); id != of {
+			of, layer = id, c.layers[id]
+		}
+		for len(was) > 0 && was[0].Compare(n.NodeID) < 0 {
+			was = was[1:]
+		}
+		var before *fleet.CopyNode
+		if len(was) > 0 && was[0].NodeID == n.NodeID {
+			before = &was[0]
+		}
+		in := n.CurrentInstance()
+		if in == nil {
+			continue // where its volumes are is looked up elsewhere
+		}
+		if before != nil && (in.Generation < before.Generation || n.Recorded < in.Generation) && !c.answers(before.Host) {
+			continue // the one out of reach is the newer one, or the only one that was ever healthy
+		}
+		nodes = append(nodes, fleet.CopyNode{
+			NodeID: n.NodeID, Host: in.Host, Generation: in.Generation, Address: in.Address, Volumes: in.Volumes,
+			Reserved: c.reserved(layer, before), Published: c.published(in, before),
+			Zones: c.zones(in, before),
+		})
+	}
+	return nodes
+}
+
+// find returns the node among sorted ones, or nil.
+func find(sorted []fleet.CopyNode, id fleet.NodeID) *fleet.CopyNode {
+	i, ok := sort.Find(len(sorted), func(i int) int { return id.Compare(sorted[i].NodeID) })
+	if !ok {
+		return nil
+	}
+	return &sorted[i]
+}
+
+// bound are wanted nodes by their volumes: those bind a node to its host also while it isn't there.
+func (c *copier) bound(observed fleet.Observed) map[fleet.NodeID]fleet.CopyNode {
+	recorded := sync.OnceValue(func() map[fleet.NodeID]int { return fleet.Recorded(observed) })
+	bound := map[fleet.NodeID]fleet.CopyNode{}
+	for i := range observed.Hosts {
+		h := &observed.Hosts[i]
+		for j := range h.Volumes {
+			v := &h.Volumes[j]
+			env := c.desired.Environment(v.Environment)
+			if !h.Reachable || env == nil || env.Layer(v.Layer) == nil || v.Node < 1 || v.Node > env.Layer(v.Layer).Replicas {
+				continue
+			}
+			n, known := bound[v.NodeID]
+			if known && n.Host != h.Name {
+				continue // on several hosts: the plan says so
+			}
+			n.NodeID, n.Host, n.Generation = v.NodeID, h.Name, recorded()[v.NodeID]
+			n.Volumes = append(n.Volumes, v.Name)
+			bound[v.NodeID] = n
+		}
+	}
+	for _, n := range bound {
+		slices.Sort(n.Volumes)
+	}
+	return bound
 }
 
 // givenUp says whether a node on a host that was taken out of the spec isn't wanted any more: then there is
@@ -113,19 +181,25 @@ func (c *copier) givenUp(n *fleet.CopyNode) bool {
 	if c.desired.Fleet.Host(n.Host) != nil {
 		return false
 	}
-	env := c.desired.Environment(n.Environment)
-	if env == nil {
-		return true
-	}
-	l := env.Layer(n.Layer)
+	l := c.layers[n.LayerID()]
 	return l == nil || n.Node > l.Replicas
 }
 
-func (c *copier) reserved(id fleet.NodeID, before *fleet.CopyNode) spec.Resources {
-	if env := c.desired.Environment(id.Environment); env != nil {
-		if l := env.Layer(id.Layer); l != nil {
-			return l.Reserved
-		}
+// published are the ports of a node that an external name says; those of a stopped one aren't known.
+func (c *copier) published(in *fleet.Instance, before *fleet.CopyNode) []fleet.Published {
+	if len(c.services) == 0 || !c.services[in.LayerID()] {
+		return nil
+	}
+	known := slices.DeleteFunc(slices.Clone(in.Published), func(p fleet.Published) bool { return p.HostPort == 0 })
+	if len(known) == 0 && before != nil && before.Host == in.Host && before.Generation == in.Generation {
+		return before.Published
+	}
+	return known
+}
+
+func (c *copier) reserved(l *spec.Layer, before *fleet.CopyNode) spec.Resources {
+	if l != nil {
+		return l.Reserved
 	}
 	if before != nil {
 		return before.Reserved
@@ -179,7 +253,10 @@ func (c *copier) hosts(nodes []fleet.CopyNode) []fleet.CopyHost {
 	var hosts []fleet.CopyHost
 	for i := range c.desired.Fleet.Hosts {
 		h := &c.desired.Fleet.Hosts[i]
-		hosts = append(hosts, fleet.CopyHost{Name: h.Name, Endpoint: h.Endpoint, Insecure: h.Insecure, TLS: h.TLS, SSH: h.SSH, Address: h.Address})
+		hosts = append(hosts, fleet.CopyHost{
+			Name: h.Name, Endpoint: h.Endpoint, Insecure: h.Insecure, TLS: h.TLS, SSH: h.SSH,
+			Address: h.Address, PublicAddresses: h.PublicAddresses,
+		})
 	}
 	occupied := map[string]bool{}
 	for i := range nodes {

@@ -54,12 +54,11 @@ func (b *builder) asBefore(in *fleet.Instance) ([]fleet.Probe, bool) {
 	if k == nil {
 		return nil, false
 	}
-	for i := range k.Zone.Nodes {
-		if k.Zone.Nodes[i].Instance == in.ID {
-			return slices.Clone(k.Zone.Nodes[i].Probes), true
-		}
+	n := k.Zone.Node(in)
+	if n == nil {
+		return nil, false
 	}
-	return nil, false
+	return slices.Clone(n.Probes), true
 }
 
 // checks is the layer's own check; an exec one is the engine's to run.

@@ -20,18 +20,35 @@ import (
 // instance is among them, running or not, so that its own name stays; so is a running candidate, which is
 // probed and not answered with. Superseded instances are in no zone.
 func Compute(desired *spec.Spec, observed fleet.Observed, networks []plan.EnvironmentNetwork, out func(fleet.NodeID) string) []fleet.Zone {
-	b := builder{desired: desired, out: out, byHost: map[string]int{}}
+	var hosts []*fleet.HostState
+	for i := range observed.Hosts {
+		if h := &observed.Hosts[i]; h.Reachable {
+			hosts = append(hosts, h)
+		}
+	}
+	slices.SortFunc(hosts, func(x, y *fleet.HostState) int { return cmp.Compare(x.Name, y.Name) })
+	return compute(desired, observed, networks, out, hosts, fleet.Nodes(observed))
+}
+
+// Of returns the zone of one host, as Compute does, without looking at what is on other hosts only; false: the
+// host wasn't read.
+func Of(host string, desired *spec.Spec, observed fleet.Observed, networks []plan.EnvironmentNetwork, out func(fleet.NodeID) string) (fleet.Zone, bool) {
+	h := observed.Host(host)
+	if h == nil || !h.Reachable {
+		return fleet.Zone{}, false
+	}
+	return compute(desired, observed, networks, out, []*fleet.HostState{h}, fleet.NodesOn(observed, host))[0], true
+}
+
+// compute makes the zones of some hosts, of nodes that are all that have an instance on one of them.
+func compute(desired *spec.Spec, observed fleet.Observed, networks []plan.EnvironmentNetwork, out func(fleet.NodeID) string,
+	hosts []*fleet.HostState, nodes []fleet.Node,
+) []fleet.Zone {
+	b := builder{desired: desired, out: out, hosts: hosts, byHost: make(map[string]int, len(hosts))}
 	if out == nil {
 		b.out = func(fleet.NodeID) string { return "" }
 	}
-	for i := range observed.Hosts {
-		h := &observed.Hosts[i]
-		if h.Reachable {
-			b.hosts = append(b.hosts, h)
-		}
-	}
-	slices.SortFunc(b.hosts, func(x, y *fleet.HostState) int { return cmp.Compare(x.Name, y.Name) })
-	for i, h := range b.hosts {
+	for i, h := range hosts {
 		b.byHost[h.Name] = i
 		b.zones = append(b.zones, fleet.Zone{
 			Fleet: desired.Fleet.Name, Host: h.Name, Domain: desired.Fleet.Internal.Zone,
@@ -40,7 +57,6 @@ func Compute(desired *spec.Spec, observed fleet.Observed, networks []plan.Enviro
 	}
 	b.indexLayers(observed)
 	b.addNetworks(networks)
-	nodes := fleet.Nodes(observed)
 	for i := range nodes {
 		b.addNode(&nodes[i])
 	}
@@ -59,20 +75,17 @@ type builder struct {
 
 // indexLayers gathers the layers that are wanted, and those that only exist.
 func (b *builder) indexLayers(observed fleet.Observed) {
-	b.layers, b.names = map[fleet.LayerID]*spec.Layer{}, map[string][]string{}
-	for e := range b.desired.Environments {
-		env := &b.desired.Environments[e]
-		for i := range env.Layers {
-			b.layers[fleet.LayerID{Environment: env.Name, Layer: env.Layers[i].Name}] = &env.Layers[i]
-		}
-	}
+	b.layers, b.names = layersOf(b.desired), map[string][]string{}
 	known := map[fleet.LayerID]bool{}
 	for id := range b.layers {
 		known[id] = true
 	}
 	for h := range observed.Hosts {
+		var last fleet.LayerID
 		for i := range observed.Hosts[h].Instances {
-			known[observed.Hosts[h].Instances[i].LayerID()] = true
+			if l := observed.Hosts[h].Instances[i].LayerID(); l != last {
+				known[l], last = true, l
+			}
 		}
 	}
 	for id := range known {
@@ -83,20 +96,33 @@ func (b *builder) indexLayers(observed fleet.Observed) {
 	}
 }
 
+// layersOf are the layers that are wanted.
+func layersOf(desired *spec.Spec) map[fleet.LayerID]*spec.Layer {
+	layers := map[fleet.LayerID]*spec.Layer{}
+	for e := range desired.Environments {
+		env := &desired.Environments[e]
+		for i := range env.Layers {
+			layers[fleet.LayerID{Environment: env.Name, Layer: env.Layers[i].Name}] = &env.Layers[i]
+		}
+	}
+	return layers
+}
+
 func (b *builder) addNetworks(networks []plan.EnvironmentNetwork) {
-	networks = slices.Clone(networks)
+	networks = slices.DeleteFunc(slices.Clone(networks), func(n plan.EnvironmentNetwork) bool { _, ok := b.byHost[n.Host]; return !ok })
 	slices.SortFunc(networks, func(x, y plan.EnvironmentNetwork) int {
 		return cmp.Or(cmp.Compare(x.Environment, y.Environment), cmp.Compare(x.Host, y.Host))
 	})
+	var name string
+	var layers []string
 	for i := range networks {
 		n := &networks[i]
-		h, ok := b.byHost[n.Host]
-		if !ok {
-			continue
+		if i == 0 || n.Environment != networks[i-1].Environment {
+			name, layers = fleet.NetworkName(b.desired.Fleet.Name, n.Environment), b.names[n.Environment]
 		}
+		h := b.byHost[n.Host]
 		b.zones[h].Networks = append(b.zones[h].Networks, fleet.ZoneNetwork{
-			Environment: n.Environment, Name: fleet.NetworkName(b.desired.Fleet.Name, n.Environment),
-			Subnet: n.Subnet, Address: n.Keeper, Layers: b.names[n.Environment],
+			Environment: n.Environment, Name: name, Subnet: n.Subnet, Address: n.Keeper, Layers: layers,
 		})
 	}
 }
@@ -129,19 +155,5 @@ func (b *builder) whyOut(n *fleet.Node, in *fleet.Instance) string {
 	if reason := b.out(n.NodeID); reason != "" {
 		return reason
 	}
-	switch {
-	case !in.Running():
-		return "stopped"
-	case in.State == fleet.StatePaused:
-		return "paused"
-	case in.State == fleet.StateRestarting:
-		return "restarting"
-	case in.Health == fleet.HealthStarting:
-		return "its health check has not succeeded yet"
-	case in.Health == fleet.HealthUnhealthy:
-		return "its health check fails"
-	case n.Unproven:
-		return "not healthy yet"
-	}
-	return ""
+	return n.Unfit(in)
 }

@@ -1,8 +1,11 @@
 package zone_test
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -214,18 +217,69 @@ func TestAHostThatWasNotReadGetsNoZone(t *testing.T) {
 	require.Len(t, zone.Compute(desired(), o, nil, nil), 1)
 }
 
+// fleetOf is a fleet in which each host has a node of its own, and one that moves to the next host.
+func fleetOf(t require.TestingT, hosts int) (fleet.Observed, []plan.EnvironmentNetwork) {
+	var o fleet.Observed
+	var all []plan.EnvironmentNetwork
+	for i := range hosts {
+		name := fmt.Sprintf("hn%03d", i)
+		own, old, next := instance(name, "web", i+1, 1), instance(name, "db", i+1, 1), instance(name, "db", (i+hosts-1)%hosts+1, 2)
+		k := &fleet.KeeperState{Records: []fleet.Record{current(t, "db", i+1, 1), current(t, "web", i+1, 1)}}
+		slices.SortFunc(k.Records, func(a, b fleet.Record) int { return cmp.Compare(a.Key, b.Key) })
+		st := fleet.HostState{Name: name, Reachable: i != 1, Instances: []fleet.Instance{own, old, next}, Keeper: k}
+		fleet.SortInstances(st.Instances)
+		o.Hosts = append(o.Hosts, st)
+		n := networks()[0]
+		n.Host = name
+		all = append(all, n)
+	}
+	return o, all
+}
+
+// TestOneHostsZone: it is the same as among all, and costs no more in a larger fleet: telling every host's keeper
+// looks at each instance once.
+func TestOneHostsZone(t *testing.T) {
+	for _, hosts := range []int{3, 30} {
+		o, networks := fleetOf(t, hosts)
+		s := desired(layer("db"), layer("web"))
+		var got []fleet.Zone
+		asked := 0
+		out := func(n fleet.NodeID) string { asked++; return map[int]string{2: "withdrawn"}[n.Node] }
+		for i := range o.Hosts {
+			if z, ok := zone.Of(o.Hosts[i].Name, s, o, networks, out); ok {
+				got = append(got, z)
+			}
+		}
+		require.LessOrEqual(t, asked, 3*2*hosts, "twice for each instance: whether it is out, and whether it is gated")
+		require.Equal(t, zone.Compute(s, o, networks, out), got)
+		require.Len(t, got, hosts-1)
+		require.Len(t, got[0].Nodes, 3)
+		_, ok := zone.Of("none", s, o, networks, nil)
+		require.False(t, ok)
+	}
+}
+
+// BenchmarkOf measures what telling one host's keeper costs in a fleet of a hundred.
+func BenchmarkOf(b *testing.B) {
+	o, networks := fleetOf(b, 100)
+	s := desired(layer("db"), layer("web"))
+	for b.Loop() {
+		zone.Of("hn050", s, o, networks, nil)
+	}
+}
+
 func TestPermutedInputGivesTheSameZonesAndCopy(t *testing.T) {
 	o := observed([]fleet.Record{current(t, "web", 1, 1)}, instance("hn1", "db", 1, 1), instance("hn1", "web", 1, 1), instance("hn1", "web", 2, 1))
 	s := desired(layer("db"), layer("web"))
 	zones := zone.Compute(s, o, networks(), nil)
-	c, _ := zone.Copy(s, o, networks())
+	c, _ := zone.Copy(s, o, networks(), zone.Outside{})
 	rapid.Check(t, func(t *rapid.T) {
 		other := fleet.Observed{Hosts: rapid.Permutation(o.Hosts).Draw(t, "hosts")}
 		for i := range other.Hosts {
 			other.Hosts[i].Instances = rapid.Permutation(other.Hosts[i].Instances).Draw(t, "instances")
 		}
 		require.Equal(t, zones, zone.Compute(s, other, networks(), nil))
-		got, _ := zone.Copy(s, other, networks())
+		got, _ := zone.Copy(s, other, networks(), zone.Outside{})
 		require.Equal(t, c, got)
 	})
 }

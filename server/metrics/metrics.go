@@ -20,6 +20,8 @@ type Metrics struct {
 	operations *prometheus.CounterVec
 	took       *prometheus.HistogramVec
 	changes    *prometheus.CounterVec
+	dnsCalls   *prometheus.CounterVec
+	dnsTime    *prometheus.HistogramVec
 }
 
 // New returns metrics of a controller of a version. seen is asked for what the controller sees each time that
@@ -32,8 +34,10 @@ func New(version string, seen func() Seen) *Metrics {
 		operations: prometheus.NewCounterVec(operations.counter(), operations.labels),
 		took:       prometheus.NewHistogramVec(operationTime.histogram(.3, 1, 3, 10, 30, 60, 120, 300, 600, 1800), operationTime.labels),
 		changes:    prometheus.NewCounterVec(changes.counter(), changes.labels),
+		dnsCalls:   prometheus.NewCounterVec(dnsCalls.counter(), dnsCalls.labels),
+		dnsTime:    prometheus.NewHistogramVec(dnsTime.histogram(.03, .1, .3, 1, 3, 10), dnsTime.labels),
 	}
-	m.registry.MustRegister(m.passes, m.passTime, m.operations, m.took, m.changes, &seeing{version: version, seen: seen},
+	m.registry.MustRegister(m.passes, m.passTime, m.operations, m.took, m.changes, m.dnsCalls, m.dnsTime, &seeing{version: version, seen: seen},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, changes := range []string{"true", "false"} {
 		m.passes.WithLabelValues(changes) // so that rates have something to begin at
@@ -64,6 +68,12 @@ func (m *Metrics) Change(host, operation, what string, failed bool) {
 		outcome = "failed"
 	}
 	m.changes.WithLabelValues(host, operation, what, outcome).Inc()
+}
+
+// DNSCall tells of a call to a DNS provider that has ended.
+func (m *Metrics) DNSCall(zone, method, outcome string, took time.Duration) {
+	m.dnsCalls.WithLabelValues(zone, method, outcome).Inc()
+	m.dnsTime.WithLabelValues(zone).Observe(took.Seconds())
 }
 
 // Handler answers with all metrics.

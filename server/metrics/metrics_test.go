@@ -54,9 +54,12 @@ func told(t *testing.T) *metrics.Metrics {
 		return metrics.Seen{
 			Fleet: "production", Revision: "8f3c", Converged: true, Refused: true, Leads: true, Waits: true,
 			Hosts: []metrics.Host{
-				{Name: "hn1", Reachable: true, Keeper: true, Lease: true, Nodes: 3, ReservedMemory: 1 << 20, CapacityMemory: 1 << 21, ReservedCPU: .6, CapacityCPU: 7},
+				{Name: "hn1", Reachable: true, Keeper: true, KeeperVersion: 4, Lease: true, Nodes: 3, ReservedMemory: 1 << 20, CapacityMemory: 1 << 21, ReservedCPU: .6, CapacityCPU: 7},
 				{Name: "hn2"},
 			},
+			Drift:  []metrics.Drift{{What: "keeper"}, {Environment: "shop", What: "node", Findings: 2}},
+			Unread: 1,
+			Zones:  []metrics.Zone{{Name: "public", Known: true}, {Name: "corp"}},
 			Layers: []metrics.Layer{{Environment: "shop", Name: "web", Wanted: 3, Serving: 2, Paused: true}},
 		}
 	})
@@ -67,6 +70,8 @@ func told(t *testing.T) *metrics.Metrics {
 	m.Operation("shop", "web", "redeploy", "failed", 5*time.Second)
 	m.Change("hn1", "create", "network", false)
 	m.Change("hn1", "create", "network", true)
+	m.DNSCall("public", "GET", "200", time.Second)
+	m.DNSCall("public", "GET", "200", time.Second)
 	return m
 }
 
@@ -75,12 +80,22 @@ func TestWhatIsTold(t *testing.T) {
 	require.Equal(t, strings.Split(strings.TrimSpace(`
 evenkeel_build_info{version="1.2.3"} 1
 evenkeel_converged 1
+evenkeel_dns_call_duration_seconds_sum{zone="public"} 2
+evenkeel_dns_call_duration_seconds_count{zone="public"} 2
+evenkeel_dns_calls_total{method="GET",outcome="200",zone="public"} 2
+evenkeel_dns_zone_known{zone="corp"} 0
+evenkeel_dns_zone_known{zone="public"} 1
+evenkeel_drift{environment="",what="keeper"} 0
+evenkeel_drift{environment="shop",what="node"} 2
+evenkeel_drift_unknown 1
 evenkeel_host_cpu_cores{host="hn1",kind="capacity"} 7
 evenkeel_host_cpu_cores{host="hn1",kind="reserved"} 0.6
 evenkeel_host_cpu_cores{host="hn2",kind="capacity"} 0
 evenkeel_host_cpu_cores{host="hn2",kind="reserved"} 0
 evenkeel_host_keeper_up{host="hn1"} 1
 evenkeel_host_keeper_up{host="hn2"} 0
+evenkeel_host_keeper_version{host="hn1"} 4
+evenkeel_host_keeper_version{host="hn2"} 0
 evenkeel_host_lease_held{host="hn1"} 1
 evenkeel_host_lease_held{host="hn2"} 0
 evenkeel_host_memory_bytes{host="hn1",kind="capacity"} 2.097152e+06

@@ -29,6 +29,8 @@ var requirements = map[string][]requirement{
 		{"dockerd", "docker.io"}, {"containerd", "containerd"}, {"docker-init", "docker.io"},
 		{"ip", "iproute2"}, {"iptables", "iptables"}, {"nsenter", "util-linux"}, {"setsid", "util-linux"},
 		{"sshd", "openssh-server"}, // for hosts of the lab
+		// What docs/getting-started.md has people type.
+		{"ssh", "openssh-client"}, {"ssh-keyscan", "openssh-client"}, {"curl", "curl"},
 	},
 }
 

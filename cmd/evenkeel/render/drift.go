@@ -43,6 +43,9 @@ func driftHeadline(r drift.Report) string {
 }
 
 func driftHost(f *drift.Finding) string {
+	if f.What == drift.Record {
+		return f.Zone
+	}
 	if f.Host == "" {
 		return "?"
 	}

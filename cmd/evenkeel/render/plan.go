@@ -174,7 +174,13 @@ func planHosts(p plan.Plan, s Style) string {
 	for _, d := range p.DNS {
 		t.add(d.Provider, d.Operation, clean(d.Record))
 	}
-	return "\n" + s.bold("hosts and names") + "\n" + t.String()
+	text := "\n" + s.bold("hosts and names") + "\n" + t.String()
+	for _, h := range p.Hosts {
+		if h.Waits != "" {
+			text += s.yellow("  … "+clean(h.Host+": "+h.Waits)) + "\n"
+		}
+	}
+	return text
 }
 
 // hostCauses is what was changed by hand, where that is put back.

@@ -146,6 +146,9 @@ func hostRows(p plan.Plan) []string {
 		for _, c := range h.Causes {
 			what += "<br>" + markdownCause(c)
 		}
+		if h.Waits != "" {
+			what += "<br>waits: " + codeOf(h.Waits, maxMarkdownReason)
+		}
 		rows = append(rows, row(code(h.Host), h.Operation, what))
 	}
 	for _, d := range p.DNS {

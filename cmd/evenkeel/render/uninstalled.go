@@ -42,6 +42,10 @@ func UninstalledMarkdown(w io.Writer, u reconciler.Uninstalled) error {
 }
 
 func uninstalledHead(u reconciler.Uninstalled) string {
-	return fmt.Sprintf("Removed of fleet %s: %s, %s, %s, %s; %s cleared.", clean(u.Fleet), counted(u.Nodes, "node"),
-		counted(u.Networks, "network"), counted(u.Keepers, "keeper"), counted(u.Volumes, "volume"), counted(u.Hosts, "host"))
+	records := ""
+	if u.Records > 0 {
+		records = ", " + counted(u.Records, "external record")
+	}
+	return fmt.Sprintf("Removed of fleet %s: %s, %s, %s, %s%s; %s cleared.", clean(u.Fleet), counted(u.Nodes, "node"),
+		counted(u.Networks, "network"), counted(u.Keepers, "keeper"), counted(u.Volumes, "volume"), records, counted(u.Hosts, "host"))
 }

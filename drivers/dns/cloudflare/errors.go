@@ -36,6 +36,10 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
+	var token *tokenError
+	if errors.As(e.Err, &token) {
+		return fmt.Sprintf("%s in the zone %s at Cloudflare: the API token can't be read: %s", e.Doing, e.Zone, token.error)
+	}
 	if errors.Is(e.kind, fleet.ErrDenied) {
 		return fmt.Sprintf("%s in the zone %s: Cloudflare refuses the token: %s: give it Zone Read and DNS Edit for this zone", e.Doing, e.Zone, cause(e.Err))
 	}
@@ -62,12 +66,13 @@ func cause(err error) error {
 func (z *Zone) failed(doing string, err error) error {
 	e := &Error{Zone: z.name, Doing: doing, Err: err}
 	var refused *refusedError
+	var token *tokenError
 	var throttled *throttledError
 	var conflict *conflictError
 	switch {
 	case errors.As(err, &conflict), hasCode(err, codesConflict...):
 		e.kind = fleet.ErrConflict
-	case errors.As(err, &refused), isRefused(err):
+	case errors.As(err, &refused), errors.As(err, &token), isRefused(err):
 		e.kind = fleet.ErrDenied
 		z.lose()
 	case hasCode(err, codesNoZone...):
@@ -85,6 +90,11 @@ func (z *Zone) failed(doing string, err error) error {
 type refusedError struct{ reason string }
 
 func (e *refusedError) Error() string { return e.reason }
+
+// tokenError is why the token isn't known here.
+type tokenError struct{ error }
+
+func (*tokenError) Is(target error) bool { return target == fleet.ErrNoSecret }
 
 // conflictError is what of others' is in the way.
 type conflictError struct{ reason string }
@@ -111,8 +121,9 @@ func (e *timeoutError) Error() string { return fmt.Sprintf("no answer within %s"
 // uncertain says whether a call may have been carried out though it failed.
 func uncertain(err error) bool {
 	var refused *refusedError
+	var token *tokenError
 	var throttled *throttledError
-	if errors.As(err, &refused) || errors.As(err, &throttled) {
+	if errors.As(err, &refused) || errors.As(err, &token) || errors.As(err, &throttled) {
 		return false
 	}
 	var lost *url.Error

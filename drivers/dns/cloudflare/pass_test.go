@@ -33,11 +33,11 @@ func TestPasses(t *testing.T) {
 		}
 		n := external.New(external.Options{
 			Fleet: "production", May: func() error { return nil }, Providers: []external.Provider{{Name: "public", Zone: zoneName, Records: z}},
-			Wanted: func(string) []names.Name {
+			Wanted: func(string) external.Wanted {
 				now := append([]names.Name(nil), wanted...)
 				now[0].Targets = append([]names.Target(nil), wanted[0].Targets...)
 				now[0].Targets[0].Out = out.Load()
-				return now
+				return external.Wanted{Names: now}
 			},
 		})
 		done := make(chan error, 1)

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -28,24 +27,29 @@ const (
 // again when Cloudflare wants it, and until then nobody asks for anything; a read without an answer is tried
 // again, a write never.
 type transport struct {
-	next  http.RoundTripper
-	token func() (string, error)
-
-	mu    sync.Mutex
-	until time.Time // no calls before
+	next   http.RoundTripper
+	token  func() (string, error)
+	at     string // whose API: tokens of two have nothing to do with each other
+	limits *Limits
 }
 
 // RoundTrip makes a call.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
 	for attempt := 1; ; attempt++ {
-		if err := t.open(ctx); err != nil {
+		token, err := t.token()
+		if err != nil {
+			return nil, &tokenError{err}
+		}
+		token = strings.TrimSpace(token)
+		g := t.limits.of(t.at, token)
+		if err := g.open(ctx); err != nil {
 			return nil, err
 		}
-		res, err := t.attempt(r)
+		res, err := t.attempt(r, token)
 		switch {
 		case err == nil && res.StatusCode == http.StatusTooManyRequests:
-			until := t.shut(retryAfter(res.Header, attempt))
+			until := g.shut(retryAfter(res.Header, attempt))
 			if attempt == attempts {
 				return nil, &throttledError{until}
 			}
@@ -64,21 +68,17 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // attempt makes a call once and reads its answer.
-func (t *transport) attempt(r *http.Request) (*http.Response, error) {
+func (t *transport) attempt(r *http.Request, token string) (_ *http.Response, err error) {
 	call := r.Context()
 	ctx, cancel := context.WithTimeout(call, attemptTime)
 	defer cancel()
-	token, err := t.token()
-	if err != nil {
-		return nil, &refusedError{"it can't be read: " + err.Error()}
-	}
 	r = r.Clone(ctx)
 	if r.GetBody != nil {
 		if r.Body, err = r.GetBody(); err != nil {
 			return nil, err
 		}
 	}
-	r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
+	r.Header.Set("Authorization", "Bearer "+token)
 	res, err := t.next.RoundTrip(r)
 	if err != nil {
 		return nil, late(call, ctx, err)
@@ -98,35 +98,6 @@ func late(call, attempt context.Context, err error) error {
 		return &timeoutError{attemptTime}
 	}
 	return err
-}
-
-// open waits until calls are wanted again; where that is later than the call may last, it doesn't wait.
-func (t *transport) open(ctx context.Context) error {
-	for {
-		t.mu.Lock()
-		until := t.until
-		t.mu.Unlock()
-		wait := time.Until(until)
-		if wait <= 0 {
-			return ctx.Err()
-		}
-		if ends, ok := ctx.Deadline(); ok && ends.Before(until) {
-			return &throttledError{until}
-		}
-		if err := sleep(ctx, wait); err != nil {
-			return err
-		}
-	}
-}
-
-// shut has all calls wait, and returns until when.
-func (t *transport) shut(wait time.Duration) time.Time {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if until := time.Now().Add(wait); until.After(t.until) {
-		t.until = until
-	}
-	return t.until
 }
 
 // retryAfter is how long Cloudflare wants to be left alone; where it doesn't say, longer each time.

@@ -35,6 +35,8 @@ type Config struct {
 	BaseURL string                 // another address of the API; empty: Cloudflare's own
 	// Transport carries the calls; nil: Go's own.
 	Transport http.RoundTripper
+	// Limits are shared with other zones; nil: with none.
+	Limits *Limits
 }
 
 // Zone is a zone at Cloudflare. It is safe for concurrent use.
@@ -52,12 +54,17 @@ func New(c Config) (*Zone, error) {
 	if next == nil {
 		next = http.DefaultTransport
 	}
+	limits := c.Limits
+	if limits == nil {
+		limits = NewLimits()
+	}
 	options := []api.Option{
 		api.HTTPClient(&http.Client{
-			Transport:     &transport{next: next, token: c.Token},
+			Transport:     &transport{next: next, token: c.Token, at: c.BaseURL, limits: limits},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}),
 		api.UsingRetryPolicy(0, 1, 1), // its own ignores Retry-After, and repeats what may have been done
+		api.UsingRateLimit(1e6),       // its own is each client's, and Cloudflare's each token's: see Limits
 		api.UserAgent("evenkeel"),
 	}
 	if c.BaseURL != "" {
@@ -110,10 +117,29 @@ func (z *Zone) Check(ctx context.Context) error {
 	if err == nil {
 		_, _, err = z.api.ListDNSRecords(ctx, zone, api.ListDNSRecordsParams{ResultInfo: api.ResultInfo{Page: 1, PerPage: 5}})
 	}
+	if err == nil {
+		err = z.mayEdit(ctx, zone)
+	}
 	if err != nil {
 		return z.failed(doing, err)
 	}
 	return nil
+}
+
+// noRecord is an ID that no record has.
+const noRecord = "00000000000000000000000000000000"
+
+// mayEdit says whether the token may change records. It asks for a change of one that there isn't: who may not
+// change any is refused before that is found out.
+func (z *Zone) mayEdit(ctx context.Context, zone *api.ResourceContainer) error {
+	_, err := z.api.UpdateDNSRecord(ctx, zone, api.UpdateDNSRecordParams{ID: noRecord, Type: "TXT", Name: z.name, Content: "none"})
+	switch {
+	case err == nil, hasCode(err, codeNoRecord):
+		return nil
+	case isRefused(err):
+		return &refusedError{fmt.Sprintf("it may read the records, and not edit them (%s)", cause(err))}
+	}
+	return err
 }
 
 // find returns the zone, which is looked up by its name once.

@@ -209,14 +209,19 @@ func TestTheToken(t *testing.T) {
 		require.NoError(t, z.Check(t.Context()), "a new one is taken up")
 		s.SetReadOnly(true)
 		require.ErrorIs(t, z.Create(t.Context(), ours("203.0.113.1")), fleet.ErrDenied)
+		err = z.Check(t.Context())
+		require.ErrorIs(t, err, fleet.ErrDenied)
+		require.ErrorContains(t, err, "it may read the records, and not edit them")
 		token = "short"
 		require.ErrorIs(t, z.Check(t.Context()), fleet.ErrDenied)
 		problem = errors.New("the environment has no CLOUDFLARE_API_TOKEN")
 		s.Forget()
 		_, err = z.Records(t.Context())
 		require.ErrorIs(t, err, fleet.ErrDenied)
-		require.ErrorContains(t, err, "has no CLOUDFLARE_API_TOKEN")
-		require.Zero(t, s.Count(""))
+		require.EqualError(t, err, "reading the records in the zone "+zoneName+" at Cloudflare: the API token can't be read: the environment has no CLOUDFLARE_API_TOKEN")
+		require.ErrorIs(t, err, fleet.ErrNoSecret)
+		require.ErrorIs(t, z.Create(t.Context(), ours("203.0.113.1")), fleet.ErrDenied)
+		require.Zero(t, s.Count(""), "nobody refused anything")
 	})
 }
 

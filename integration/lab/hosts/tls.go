@@ -17,8 +17,10 @@ import (
 
 // TLS says how a host's engine is spoken to over TLS.
 type TLS struct {
-	CA, Cert, Key string   // paths of the files for a client
-	EngineArgs    []string // with which the engine is to be started
+	CA, Cert, Key string // paths of the files for a client
+	// Expired is another certificate for a client, which has been none any more for an hour, and ExpiredKey its key.
+	Expired, ExpiredKey string
+	EngineArgs          []string // with which the engine is to be started
 }
 
 // hostTLSFolder is where the host itself sees the engine's files; they are on its disk.
@@ -26,7 +28,7 @@ const hostTLSFolder = "/etc/docker/tls"
 
 // MakeTLS makes an authority and certificates for the host's engine and for a client, anew at each call, valid for
 // the given time from now on. The engine has them once it is started with the arguments that are returned, at the
-// same endpoint.
+// same endpoint; its certificate is for 127.0.0.1 too.
 func (h *Host) MakeTLS(valid time.Duration) (*TLS, error) {
 	t, err := h.makeTLS(valid)
 	if err != nil {
@@ -45,7 +47,7 @@ func (h *Host) makeTLS(valid time.Duration) (*TLS, error) {
 	if err := issue.write("ca", ca); err != nil {
 		return nil, err
 	}
-	engine := &x509.Certificate{IPAddresses: []net.IP{h.Address().AsSlice()}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	engine := &x509.Certificate{IPAddresses: []net.IP{h.Address().AsSlice(), net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	if err := issue.write("engine", engine); err != nil {
 		return nil, err
 	}
@@ -53,7 +55,13 @@ func (h *Host) makeTLS(valid time.Duration) (*TLS, error) {
 	if err := issue.write("client", client); err != nil {
 		return nil, err
 	}
+	issue.until = time.Now().Add(-time.Hour)
+	expired := &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	if err := issue.write("expired", expired); err != nil {
+		return nil, err
+	}
 	return &TLS{
+		Expired: filepath.Join(dir, "expired.pem"), ExpiredKey: filepath.Join(dir, "expired-key.pem"),
 		CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "client.pem"), Key: filepath.Join(dir, "client-key.pem"),
 		EngineArgs: []string{
 			"--tlsverify", "--tlscacert=" + hostTLSFolder + "/ca.pem",

@@ -30,6 +30,7 @@ type Registry struct {
 	mu       sync.Mutex
 	requests []string
 	login    login
+	answer   func(*http.Request) int // the status that is answered instead; 0, nil: as it should be
 }
 
 // StartRegistry serves on a free port of the address, which for a lab's hosts
@@ -48,8 +49,12 @@ func StartRegistry(address netip.Addr) (*Registry, error) {
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			r.mu.Lock()
 			r.requests = append(r.requests, req.Method+" "+req.URL.Path)
-			login := r.login
+			login, answer := r.login, r.answer
 			r.mu.Unlock()
+			if answer != nil && answer(req) != 0 {
+				w.WriteHeader(answer(req))
+				return
+			}
 			if login.admits(w, req) {
 				store.ServeHTTP(w, req)
 			}
@@ -57,6 +62,13 @@ func StartRegistry(address netip.Addr) (*Registry, error) {
 	}
 	go func() { r.done <- r.server.Serve(listener) }()
 	return r, nil
+}
+
+// Answer has requests answered with another status from now on, where f says one; nil ends that.
+func (r *Registry) Answer(f func(*http.Request) int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answer = f
 }
 
 // Address returns IP:port, which is the first part of its images' references.

@@ -11,6 +11,7 @@
 //	LISTEN_AFTER   how long to wait before that, such as 1s
 //	EXIT_AFTER     how long to live; then it exits with EXIT_CODE (1)
 //	IGNORE_TERM    not empty: SIGTERM is ignored
+//	APPEND_TO      a file: a line is appended to it at the start
 //	HEALTHY_WITH   a file: as long as it isn't there GET /healthz is answered with 503
 //
 // It answers GET / with its host name and GET /healthz with 200, or with 503
@@ -19,6 +20,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -75,6 +77,9 @@ func serve() error {
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
 	if err := exitLater(); err != nil {
+		return err
+	}
+	if err := appendTo(os.Getenv("APPEND_TO")); err != nil {
 		return err
 	}
 	wait, err := duration("LISTEN_AFTER")
@@ -135,6 +140,19 @@ func lacking(file string) bool {
 	}
 	_, err := os.Stat(file)
 	return err != nil
+}
+
+// appendTo appends a line to a file, if one is named.
+func appendTo(name string) error {
+	if name == "" {
+		return nil
+	}
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString("# changed by its program\n")
+	return errors.Join(err, f.Close())
 }
 
 // exitLater ends the process as EXIT_AFTER and EXIT_CODE say.

@@ -41,6 +41,8 @@ type Site struct {
 	Fleet  string       // a fleet's name that nothing there carries
 	Image  string       // an image that is there; its process runs until it gets a SIGTERM
 	Subnet netip.Prefix // a /24 that nothing there uses
+	// Impose is what people do with `docker update`: any amount of swap, no limit of processes, and the first CPU only.
+	Impose func(t *testing.T, id string)
 }
 
 // Run runs the suite; each test gets a site of its own.
@@ -57,6 +59,7 @@ func Run(t *testing.T, newSite func(t *testing.T) Site) {
 		{"what isn't there is not found", notFound},
 		{"limits change in place", limits},
 		{"what is changed by hand is seen", byHand},
+		{"limits that are changed by hand are seen", imposed},
 		{"networks are made once", networks},
 		{"a network of others is left alone", foreignNetwork},
 		{"containers join and leave networks", joinAndLeave},
@@ -97,8 +100,8 @@ func (s *site) container(n, generation int) fleet.Container {
 			fleet.LabelSpec: "v1:abc", fleet.LabelImage: "sha256:def", fleet.LabelWritten: `{"image":"x"}`, fleet.LabelRevision: "r1",
 		},
 		Hostname: fleet.Hostname(id), Network: s.network.Name, Address: s.address(byte(10*n + generation)),
-		PidsLimit: 100, Restart: "unless-stopped", StopGrace: time.Second,
-		Limits: fleet.Limits{Memory: 64 << 20, NanoCPUs: 5e8, CPUShares: 512},
+		Restart: "unless-stopped", StopGrace: time.Second,
+		Limits: fleet.Limits{Memory: 64 << 20, NanoCPUs: 5e8, CPUShares: 512, PidsLimit: 100},
 	}
 }
 
@@ -236,7 +239,7 @@ func limits(t *testing.T, s *site) {
 	require.NoError(t, s.Engine.Start(t.Context(), id))
 	before, err := s.Engine.Inspect(t.Context(), id)
 	require.NoError(t, err)
-	want := fleet.Limits{Memory: 256 << 20, MemoryReservation: 128 << 20, NanoCPUs: 1e9, CPUShares: 1024}
+	want := fleet.Limits{Memory: 256 << 20, MemoryReservation: 128 << 20, NanoCPUs: 1e9, CPUShares: 1024, PidsLimit: 200}
 	require.NoError(t, s.Engine.Update(t.Context(), id, want))
 	after, err := s.Engine.Inspect(t.Context(), id)
 	require.NoError(t, err)
@@ -287,6 +290,34 @@ func byHand(t *testing.T, s *site) {
 	require.NoError(t, err)
 	require.Empty(t, after.Network)
 	require.False(t, after.Address.IsValid())
+}
+
+func imposed(t *testing.T, s *site) {
+	s.ensureNetwork(t)
+	c := s.container(1, 1)
+	id := s.create(t, c)
+	require.NoError(t, s.Engine.Start(t.Context(), id))
+	before, err := s.Engine.Inspect(t.Context(), id)
+	require.NoError(t, err)
+	engine := s.observe(t).Engine
+	require.Equal(t, c.Limits.Within(engine), before.Limits)
+	require.Empty(t, before.Imposed)
+
+	s.Impose(t, id)
+	want := before.Limits
+	want.Swap, want.PidsLimit = fleet.AnySwap, 0
+	after, err := s.Engine.Inspect(t.Context(), id)
+	require.NoError(t, err)
+	require.Equal(t, want.Held(engine), after.Limits)
+	require.Equal(t, []fleet.Imposed{{Field: "cpuset-cpus", Value: "0"}}, after.Imposed)
+	require.Equal(t, after.Limits, s.observe(t).Instances[0].Limits)
+
+	require.NoError(t, s.Engine.Update(t.Context(), id, c.Limits))
+	after, err = s.Engine.Inspect(t.Context(), id)
+	require.NoError(t, err)
+	require.Equal(t, before.Limits, after.Limits, "put back in place")
+	require.Equal(t, before.StartedAt, after.StartedAt)
+	require.Len(t, after.Imposed, 1, "an update doesn't lift it")
 }
 
 func networks(t *testing.T, s *site) {

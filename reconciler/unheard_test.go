@@ -1,0 +1,81 @@
+package reconciler
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/rollout"
+)
+
+// unheard has it that a host's keeper could not be read the last time, while the session with it goes on.
+func unheard(c *Controller, name string) {
+	h := c.host(name)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.state.Keeper, h.state.KeeperProblem = nil, "no answer"
+}
+
+func TestAKeeperWhoseRecordsAreNotKnownIsToldNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, h1, h2 := two(t)
+		c, ctx := ready(t, r, h1, h2)
+		before := h1.keeper.zone()
+		require.NotEmpty(t, before.Nodes)
+		h1.exit(t, "blog-web-1-g1") // which would have to be told
+		c.observeHost(ctx, c.host("h1"))
+		unheard(c, "h1")
+		err := c.tell(ctx, c.host("h1"))
+		require.ErrorIs(t, err, fleet.ErrUnreachable)
+		require.ErrorContains(t, err, "no answer")
+		require.Equal(t, before, h1.keeper.zone())
+	})
+}
+
+func TestANodeWhoseKeeperDoesNotAnswerCountsAsNeither(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, h1, h2 := two(t)
+		c, _ := ready(t, r, h1, h2)
+		see := func() rollout.View {
+			v := rollout.View{Serving: map[int]bool{}, Unknown: map[int]bool{}}
+			c.serving(fleet.LayerID{Environment: "blog", Layer: "web"}, &v)
+			return v
+		}
+		require.Equal(t, []bool{true, false}, []bool{see().Serving[1], see().Unknown[1]})
+		unheard(c, "h1")
+		require.Equal(t, []bool{false, true}, []bool{see().Serving[1], see().Unknown[1]})
+	})
+}
+
+// TestAWithdrawalSaysWhatBecameOfTheAnswers, as the keepers were told them.
+func TestAWithdrawalSaysWhatBecameOfTheAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, h1, h2 := two(t)
+		r.write("blog.yaml", strings.Replace(environment("blog", "app:1", "h1"), "replicas: 1", "replicas: 2", 1))
+		require.True(t, apply(t, controller(t, r, h1, h2)).Converged)
+		c, ctx := ready(t, r, h1, h2)
+		node := func(n int) fleet.NodeID { return fleet.NodeID{Environment: "blog", Layer: "web", Node: n} }
+		c.ends[node(1)], c.ends[node(2)] = true, true // nobody works on them, who would keep them out
+		withdraw := func(n int) bool {
+			w, err := naming{c}.Withdraw(ctx, node(n), "redeploy")
+			require.NoError(t, err)
+			return w.Internal
+		}
+		require.True(t, withdraw(2), "the other one is answered with")
+		require.False(t, withdraw(2), "it was out already")
+		require.False(t, withdraw(1), "the last one stays")
+		require.False(t, withdraw(2))
+		require.NoError(t, naming{c}.Restore(ctx, node(1)))
+		c.setOut(node(2), "")
+		require.True(t, withdraw(2), "its keeper has not been told that it was back")
+	})
+}
+
+func (k *keeper) zone() fleet.Zone {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.state.Zone
+}
