@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -17,16 +18,17 @@ import (
 
 func askOnce(t *testing.T, tg Target, p fleet.Probe) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(p.Timeout, 10*time.Second))
 	defer cancel()
 	return Ask(ctx, &tg, &p)
 }
 
 func TestHTTP(t *testing.T) {
-	var seen *http.Request
+	asked := make(chan *http.Request, 1)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		seen = r
 		switch r.URL.Path {
+		case "/asked":
+			asked <- r
 		case "/redirect":
 			http.Redirect(w, r, "/bad", http.StatusFound)
 		case "/early":
@@ -56,14 +58,19 @@ func TestHTTP(t *testing.T) {
 		"/endless%20header": "unexpected EOF",
 		"no slash":          "no slash",
 	} {
-		err := askOnce(t, tg, fleet.Probe{HTTP: true, Port: at.Port(), Path: path, Timeout: 300 * time.Millisecond})
+		p := fleet.Probe{HTTP: true, Port: at.Port(), Path: path}
+		if path == "/slow" {
+			p.Timeout = 300 * time.Millisecond
+		}
+		err := askOnce(t, tg, p)
 		if want == "" {
 			require.NoError(t, err, path)
 			continue
 		}
 		require.ErrorContains(t, err, want, path)
 	}
-	require.NoError(t, askOnce(t, tg, fleet.Probe{HTTP: true, Port: at.Port(), Path: "/"}))
+	require.NoError(t, askOnce(t, tg, fleet.Probe{HTTP: true, Port: at.Port(), Path: "/asked"}))
+	seen := <-asked
 	require.Equal(t, "node1.web.shop.internal", seen.Host)
 	require.Equal(t, UserAgent, seen.UserAgent())
 	require.Contains(t, seen.RemoteAddr, "127.0.9.9:", "from the keeper's own address")
