@@ -282,7 +282,7 @@ func (c *Controller) serving(l fleet.LayerID, v *rollout.View) {
 	observed := c.observed()
 	for _, n := range fleet.Nodes(observed) {
 		if n.LayerID() == l {
-			v.Unknown[n.Node] = fleet.Unheard(observed, &n)
+			v.Unknown[n.Node] = fleet.Unknown(observed, &n)
 			v.Serving[n.Node] = fleet.Serving(observed, &n) == "" && !v.Unknown[n.Node]
 		}
 	}

@@ -54,10 +54,11 @@ func toBeFound(o Observed, n *Node) bool {
 	return z != nil && z.Out == "" && !z.Candidate
 }
 
-// Unheard says whether a node runs, and its keeper isn't there to say more.
-func Unheard(o Observed, n *Node) bool {
+// Unknown says whether a node may or may not serve: it runs, and its keeper isn't there to say more, or has it among
+// those that are to be found and hasn't probed it yet.
+func Unknown(o Observed, n *Node) bool {
 	s, _ := stands(o, n)
-	return s == unheard
+	return s == unheard || s == undecided && toBeFound(o, n)
 }
 
 // Outage says whether no node of a layer is healthy, and why: at least one runs and is unhealthy, and no other

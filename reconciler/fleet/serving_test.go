@@ -17,3 +17,35 @@ func TestWhatIsProbedAsACandidateIsInNoName(t *testing.T) {
 	k.Zone.Nodes[0].Candidate = false
 	require.Empty(t, fleet.Serving(o, &n))
 }
+
+func TestItIsUnknownWhetherANodeServes(t *testing.T) {
+	probed := []fleet.Probe{{HTTP: true, Port: 80}}
+	for name, c := range map[string]struct {
+		keeper  *fleet.KeeperState
+		state   fleet.State
+		health  fleet.Health
+		unknown bool
+	}{
+		"its keeper doesn't answer":           {nil, fleet.StateRunning, "", true},
+		"it was not probed yet":               {told(fleet.ZoneNode{Probes: probed}), fleet.StateRunning, "", true},
+		"it was not probed yet, as candidate": {told(fleet.ZoneNode{Probes: probed, Candidate: true}), fleet.StateRunning, "", false},
+		"it is out of the names":              {told(fleet.ZoneNode{Probes: probed, Out: "redeploy"}), fleet.StateRunning, "", false},
+		"its engine has not found it healthy": {told(fleet.ZoneNode{Out: "starting"}), fleet.StateRunning, fleet.HealthStarting, false},
+		"the keeper heard of it as healthy":   {told(fleet.ZoneNode{}), fleet.StateRunning, fleet.HealthStarting, true},
+		"nothing probes it":                   {told(fleet.ZoneNode{}), fleet.StateRunning, "", false},
+		"it doesn't run":                      {nil, fleet.StateExited, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := fleet.Instance{NodeID: web1, Generation: 1, Host: "a", ID: "x", State: c.state, Health: c.health}
+			o := fleet.Observed{Hosts: []fleet.HostState{{Name: "a", Reachable: true, Instances: []fleet.Instance{in}, Keeper: c.keeper}}}
+			n := fleet.Node{NodeID: web1, Instances: o.Hosts[0].Instances}
+			require.Equal(t, c.unknown, fleet.Unknown(o, &n))
+		})
+	}
+}
+
+// told is a keeper that was told of the node.
+func told(z fleet.ZoneNode) *fleet.KeeperState {
+	z.NodeID, z.Generation, z.Instance = web1, 1, "x"
+	return &fleet.KeeperState{Zone: fleet.Zone{Nodes: []fleet.ZoneNode{z}}}
+}

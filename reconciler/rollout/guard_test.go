@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -45,4 +46,20 @@ func TestGuard(t *testing.T) {
 			require.Contains(t, got, test.want)
 		})
 	}
+}
+
+// TestANodeOfWhichNothingIsKnownHoldsUpNoOther that may go.
+func TestANodeOfWhichNothingIsKnownHoldsUpNoOther(t *testing.T) {
+	l := plan.Layer{Spec: &spec.Layer{LayerHash: "h1", Update: spec.UpdatePolicy{Strategy: spec.Sequential, MaxUnavailable: 1}}}
+	for n := 1; n <= 3; n++ {
+		l.Operations = append(l.Operations, plan.Operation{Node: n, Kind: plan.Redeploy, Intrusive: true, Serving: n == 1})
+	}
+	turns := &turn{worker: &Worker{}}
+	view := View{Plan: l, Serving: map[int]bool{1: true, 2: false, 3: false}, Unknown: map[int]bool{3: true}}
+	op, _ := turns.pick(view)
+	require.Equal(t, 2, op.Node)
+	view.Plan.Operations = slices.Delete(l.Operations, 1, 2)
+	op, reason := turns.pick(view)
+	require.Nil(t, op)
+	require.Contains(t, reason, "2 of 3 nodes would not serve")
 }

@@ -97,7 +97,8 @@ type View struct {
 	Plan plan.Layer
 	// Serving has an entry for each node that is wanted or exists.
 	Serving map[int]bool
-	// Unknown are the nodes of which it isn't known whether they serve: they run, and their keeper doesn't answer.
+	// Unknown are the nodes of which it isn't known whether they serve: they run, and their keeper doesn't answer, or
+	// has them in the names and has not probed them yet.
 	Unknown map[int]bool
 }
 

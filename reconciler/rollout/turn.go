@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -105,7 +106,8 @@ func (t *turn) try() (View, *plan.Operation, *overtaking, string) {
 	return view, op, w.take(view.Plan, *op), ""
 }
 
-// pick returns the first operation that may go now, or why the first one may not; neither: none is left.
+// pick returns the first operation that may go now, or why the first one may not; neither: none is left. One of which
+// it isn't known yet whether its node serves holds up none that may go.
 func (t *turn) pick(v View) (*plan.Operation, string) {
 	w := t.worker
 	w.mu.Lock()
@@ -115,17 +117,22 @@ func (t *turn) pick(v View) (*plan.Operation, string) {
 	}
 	ops := slices.Clone(v.Plan.Operations)
 	slices.SortStableFunc(ops, byTurn)
+	undecided := ""
 	for i := range ops {
 		op := &ops[i]
 		if unpaced(*op) || w.busy[op.Node] != nil || w.exhausted(*op) || t.tried[op.Node] == layerHash(v.Plan) {
 			continue
 		}
-		if reason := guard(v, *op, w.busyNodes()); reason != "" {
-			return nil, reason
+		reason := guard(v, *op, w.busyNodes())
+		switch {
+		case reason == "":
+			return op, ""
+		case !v.Unknown[op.Node]:
+			return nil, cmp.Or(undecided, reason)
 		}
-		return op, ""
+		undecided = cmp.Or(undecided, reason)
 	}
-	return nil, ""
+	return nil, undecided
 }
 
 // again weighs a node once more that was taken while a view was so, and that has left its names since; nil: nothing
