@@ -82,10 +82,10 @@ func (w *world) readRecords() {
 				w.unwanted = append(w.unwanted, unwantedRecord{h, n, r.Key})
 				continue
 			}
-			if cur := n.current(); cur == nil || cur.Host != h.name {
+			if _, restart := fleet.RestartedNode(r.Key); !restart {
 				continue
 			}
-			if _, restart := fleet.RestartedNode(r.Key); restart {
+			if cur := n.current(); cur != nil && cur.Host == h.name {
 				n.restart = w.restarts.Value(r.Value)
 			}
 		}

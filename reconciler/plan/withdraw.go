@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/spec"
@@ -11,6 +12,9 @@ import (
 // view of each keeper, which with the bridge driver is that of its own host's nodes; so a node's own name
 // stays, except when the node is removed.
 func (w *world) withdraw(l *layer) {
+	if !slices.ContainsFunc(l.out.Operations, func(op Operation) bool { return op.Intrusive && l.policy(op.Kind).RemoveFromDNS }) {
+		return
+	}
 	inView := map[string]int{} // nodes in the names by host
 	for _, n := range l.nodes {
 		if n.seen != nil && fleet.Named(w.in.Observed, n.seen) {
