@@ -46,6 +46,7 @@ type container struct {
 
 	behaviour behaviour
 	sickUntil time.Time
+	deaf      bool    // what asks it waits in vain
 	keeper    *keeper // of a keeper that runs
 }
 
@@ -211,6 +212,7 @@ func (c *container) run(by cause) error {
 	}
 	h.w.later(c.behaviour.startup, func() {
 		if c.life == life {
+			h.w.detail("%s: %s answers", h.name, c.name)
 			h.tell(c, "health_status: healthy")
 			h.changed(byItself)
 		}

@@ -179,7 +179,7 @@ func (h *Host) serving() *keeper {
 }
 
 // ask is one probe of a node.
-func (k *keeper) ask(_ context.Context, t *probe.Target, p *fleet.Probe) error {
+func (k *keeper) ask(ctx context.Context, t *probe.Target, p *fleet.Probe) error {
 	k.w.mu.Lock()
 	defer k.w.mu.Unlock()
 	attached := false
@@ -192,6 +192,11 @@ func (k *keeper) ask(_ context.Context, t *probe.Target, p *fleet.Probe) error {
 	for _, c := range k.c.host.containers {
 		if !c.running() || !slices.Contains(c.addresses(), t.Address) {
 			continue
+		}
+		k.w.detail("%s is asked", c.name)
+		if c.deaf {
+			defer k.w.detail("%s was asked in vain", c.name)
+			return c.unanswered(ctx)
 		}
 		if c.ready() {
 			return nil
@@ -224,6 +229,9 @@ func (k *keeper) follow(ctx context.Context) {
 		seen = seq
 		if len(results) > 0 {
 			k.w.mu.Lock()
+			for _, r := range results {
+				k.w.detail("%s is found healthy: %t", r.Instance, r.Healthy)
+			}
 			for s := range k.sessions {
 				s.hint()
 			}

@@ -35,7 +35,7 @@ type rules struct {
 	back     map[fleet.NodeID]time.Time // when those serve again that a fault had taken out
 	answered map[place]bool             // what is answered now
 	left     map[place]time.Time        // when an address was last answered with, of those that aren't any more
-	leads    map[led]time.Time          // when a record was deleted that led somewhere
+	leads    map[led]time.Time          // until when caches may have a record that was deleted
 	broken   []string
 }
 

@@ -14,7 +14,7 @@ type led struct{ name, content string }
 
 // recordGone: a record has been deleted. A name's last one never is, as long as its layer has a node that serves.
 func (r *rules) recordGone(was fleet.DNSRecord) {
-	r.leads[led{was.Name, was.Content}] = time.Now()
+	r.leads[led{was.Name, was.Content}] = time.Now().Add(cached(was))
 	for _, l := range r.layersOf(was.Name) {
 		if len(r.recordsOf(was.Name)) == 0 && slices.ContainsFunc(r.nodesOf(l), func(id fleet.NodeID) bool { _, out := r.out[id]; return !out }) {
 			r.violated("last record: %s has none any more, and nodes of %s serve", was.Name, l)
@@ -69,8 +69,16 @@ func (r *rules) nodesOf(l fleet.LayerID) []fleet.NodeID {
 	return nodes
 }
 
-// externalTTL is the TTL of our records.
-const externalTTL = 60 * time.Second
+// cached is how long caches may have a record that is deleted.
+func cached(r fleet.DNSRecord) time.Duration {
+	switch {
+	case r.Proxied:
+		return 5 * time.Second // they have the provider's own address
+	case r.TTL == 0:
+		return 300 * time.Second // what the provider takes where it may choose
+	}
+	return r.TTL
+}
 
 // stoppingOutside: neither is anybody sent to a node from outside when it is stopped, but for the last one of a name.
 func (r *rules) stoppingOutside(c *container, l fleet.LayerID) {
@@ -86,13 +94,13 @@ func (r *rules) stoppingOutside(c *container, l fleet.LayerID) {
 	for _, name := range r.namesOf(l) {
 		records := r.recordsOf(name)
 		leads := slices.ContainsFunc(records, func(o fleet.DNSRecord) bool { return o.Content == content })
-		switch gone, was := r.leads[led{name, content}]; {
+		switch until := time.Until(r.leads[led{name, content}]); {
 		case leads && len(records) == 1:
 			// The last one of its name stays.
 		case leads:
 			r.violated("external: %s is stopped on %s while %s leads there", c.name, c.host.name, name)
-		case was && time.Since(gone) < externalTTL:
-			r.violated("external TTL: %s is stopped on %s %s after %s led there", c.name, c.host.name, time.Since(gone), name)
+		case until > 0:
+			r.violated("external TTL: %s is stopped on %s while caches have %s lead there for another %s", c.name, c.host.name, name, until)
 		}
 	}
 }

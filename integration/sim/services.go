@@ -131,19 +131,9 @@ func (e *engine) RunHelper(ctx context.Context, s fleet.Service) (string, error)
 				most, _ = time.ParseDuration(s.Command[i+1])
 			}
 		}
-		w.mu.Lock()
-		r := w.chance.of("drain", s.Name, w.nth("drain "+s.Name))
-		w.mu.Unlock()
-		took := min(most, between(r, 0, most*2))
-		if oneIn(r, 3) {
-			took = 0
-		}
+		took, left := w.linger(s.Name, most)
 		if err := w.sleep(ctx, took); err != nil {
 			return "", err
-		}
-		left := 0
-		if took == most {
-			left = r.IntN(3)
 		}
 		return fmt.Sprintf(`{"connections": %d}`+"\n", left), nil
 	})

@@ -253,6 +253,9 @@ func markOf(ref string) uint64 {
 
 // behaviour is how a container's program goes about. The world's lock is held.
 func (r *Registry) behaviour(ref, name string) behaviour {
+	if r.w.habits != nil {
+		return r.w.habits.Program(name)
+	}
 	random := r.w.chance.of("program", ref, name, r.w.nth("program "+name))
 	b := behaviour{
 		startup: between(random, 50*time.Millisecond, 3*time.Second), ending: between(random, 10*time.Millisecond, 2*time.Second),

@@ -30,9 +30,10 @@ type World struct {
 	names  []string // of the hosts, sorted
 	counts map[string]int
 	// rough: calls fail, replies get lost, events come late and twice.
-	rough bool
-	trace []line
-	rules rules
+	rough  bool
+	habits *Habits // nil: all is as chance has it
+	trace  []line
+	rules  rules
 	// writes counts what processes have changed.
 	writes int
 	living []*Process
