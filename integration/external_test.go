@@ -1,7 +1,11 @@
 package integration
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -43,7 +47,7 @@ type provider struct {
 // recordMoment is when a record was asked to be made or removed.
 type recordMoment struct {
 	at   time.Time
-	what string // POST, DELETE of an address
+	what string // POST or DELETE of an address
 }
 
 // newProvided makes a site with one, and with public addresses of its hosts.
@@ -90,7 +94,12 @@ func (p *provider) note(r *http.Request) {
 			}
 		}
 	case http.MethodPost:
-		what = "POST"
+		body, _ := io.ReadAll(r.Body) // what can't be read the provider can't either
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		var record cloudflare.Record
+		if json.Unmarshal(body, &record) == nil {
+			what = "POST " + record.Content
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -172,11 +181,15 @@ func TestNodesLeaveTheirExternalNames(t *testing.T) {
 	ours, others = p.said(s)
 	require.Equal(t, allThree, ours)
 	require.Equal(t, foreign, others)
-	for host, in := range s.served("web") {
-		gone := p.when("DELETE " + s.public[host])
+	after, last := s.served("web"), time.Time{}
+	for _, host := range slices.SortedFunc(maps.Keys(after), func(a, b string) int { return after[b].Node - after[a].Node }) {
+		in, gone, back := after[host], p.when("DELETE "+s.public[host]), p.when("POST "+s.public[host])
 		require.NotEqual(t, before[host].ID, in.ID)
 		require.False(t, gone.IsZero(), "its record was taken away")
 		require.GreaterOrEqual(t, in.StartedAt.Sub(gone), 5*time.Second, "the provider's edge had time to notice before %s was touched", host)
+		require.True(t, back.After(in.StartedAt), "%s is back once it serves", in.NodeID)
+		require.True(t, gone.After(last), "%s leaves no earlier than the one before it is back", in.NodeID)
+		last = back
 	}
 
 	o := s.evenkeel("history")
@@ -188,6 +201,56 @@ func TestNodesLeaveTheirExternalNames(t *testing.T) {
 	ours, others = p.said(s)
 	require.Empty(t, ours)
 	require.Equal(t, foreign, others)
+}
+
+// sharedWeb is an environment whose name leads to two nodes of one host, and to one of another.
+const sharedWeb = `
+    - name: web
+      image: node:1
+      replicas: 2
+      placement: {hosts: {part: web}}
+      ports: [{name: http, port: 8080, publish: 0}]
+      env: {VERSION: "%d"}
+      stop: {grace: 2s}
+      updatePolicy: {strategy: %s, delay: 0s, minHealthy: 0s, drainTimeout: 1s}
+    - name: other
+      image: node:1
+      placement: {hosts: {part: other}}
+      ports: [{name: http, port: 8080, publish: 0}]
+  dns:
+    - {name: shop.example.com, layer: web, proxied: true}
+    - {name: shop.example.com, layer: other, proxied: true}
+`
+
+// TestNodesThatShareARecord: as long as one of the nodes of a host serves its record stays, and goes with the last.
+func TestNodesThatShareARecord(t *testing.T) {
+	t.Parallel()
+	s, p := newProvided(t)
+	s.write("fleet.yaml", strings.NewReplacer("{name: h1,", "{name: h1, labels: {part: web},", "{name: h2,", "{name: h2, labels: {part: other},").Replace(s.read("fleet.yaml")))
+	s.environment("shop", fmt.Sprintf(sharedWeb, 1, "sequential"))
+	s.apply()
+	both := []string{allThree[0], allThree[1]}
+	ours, _ := p.said(s)
+	require.Equal(t, both, ours)
+
+	p.Forget()
+	s.environment("shop", fmt.Sprintf(sharedWeb, 2, "sequential"))
+	s.apply()
+	require.Zero(t, p.writes(), "another node of the host serves at all times")
+
+	s.environment("shop", fmt.Sprintf(sharedWeb, 3, "simultaneous"))
+	s.apply()
+	require.Equal(t, []int{1, 1}, []int{p.Count(http.MethodDelete), p.Count(http.MethodPost)})
+	gone, back := p.when("DELETE 203.0.113.1"), p.when("POST 203.0.113.1")
+	require.False(t, gone.IsZero(), "with the last of them it went")
+	last := happened(t, s.hosts[0], "kill", fleet.ContainerName(s.fleet, fleet.NodeID{Environment: "shop", Layer: "web", Node: 1}, 2))
+	if other := happened(t, s.hosts[0], "kill", fleet.ContainerName(s.fleet, fleet.NodeID{Environment: "shop", Layer: "web", Node: 2}, 2)); other.After(last) {
+		last = other
+	}
+	waited(t, "the provider's edge", gone, last, 5*time.Second)
+	require.True(t, back.After(last))
+	ours, _ = p.said(s)
+	require.Equal(t, both, ours)
 }
 
 // TestAProviderThatRefuses takes the right away in the middle of everyday life: no node is touched then.
