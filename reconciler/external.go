@@ -290,7 +290,7 @@ func (c *Controller) readNewZones(ctx context.Context) {
 func (c *Controller) zonesSeen() []plan.Zone {
 	var zones []plan.Zone
 	for _, v := range c.outside.Views() {
-		z := plan.Zone{Name: v.Provider, Records: v.Records, Seen: !v.At.IsZero()}
+		z := plan.Zone{Name: v.Provider, Records: v.Records, Altered: v.Altered, Seen: !v.At.IsZero()}
 		switch {
 		case v.Problem != nil:
 			z.Problem = v.Problem.Error()

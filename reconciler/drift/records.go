@@ -28,7 +28,7 @@ func (f *finder) records() {
 			f.report.Unknown = append(f.report.Unknown, fmt.Sprintf("the zone %s: %s", z.Zone, problem))
 			continue
 		}
-		zone := names.Zone{Fleet: f.in.Desired.Fleet.Name, Name: z.Zone, Records: f.in.Zones[at].Records}
+		zone := names.Zone{Fleet: f.in.Desired.Fleet.Name, Name: z.Zone, Records: f.in.Zones[at].Records, Altered: f.in.Zones[at].Altered}
 		if f.in.Said != nil {
 			zone.Said = plan.SaidOf(f.in.Said, z.Name)
 		}

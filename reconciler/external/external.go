@@ -92,6 +92,10 @@ type state struct {
 	view    View
 	begun   time.Time // when the newest good reading began
 	changed time.Time // when the last change ended: no reading that began before is good
+	// asked are records that were written since the newest reading began, and altered those that were read back as
+	// something else.
+	asked   []fleet.DNSRecord
+	altered []names.Altered
 	// gone are records that were deleted a while ago and that caches may still have.
 	gone []gone
 }
@@ -106,6 +110,7 @@ type gone struct {
 type View struct {
 	Provider string
 	Records  []fleet.DNSRecord
+	Altered  []names.Altered
 	At       time.Time // when it was last read; zero: never
 	Problem  error     // why it couldn't be read last: nothing is known of it now
 }
@@ -137,7 +142,7 @@ func (n *Names) Views() []View {
 	for _, z := range n.zones {
 		z.mu.Lock()
 		v := z.view
-		v.Provider = z.Name
+		v.Provider, v.Altered = z.Name, z.altered
 		views = append(views, v)
 		z.mu.Unlock()
 	}
@@ -330,6 +335,9 @@ func (n *Names) change(ctx context.Context, z *zone, c names.Change) error {
 	err := z.change(ctx, c)
 	if n.options.Changed != nil {
 		n.options.Changed(z.Provider, c, err)
+	}
+	if errors.Is(err, fleet.ErrAltered) {
+		return nil // it is there; the reading that follows tells as what
 	}
 	return err
 }

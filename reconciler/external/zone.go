@@ -2,6 +2,7 @@ package external
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -23,6 +24,38 @@ func (z *zone) read(ctx context.Context) error {
 	}
 	if z.view.Problem = err; err == nil {
 		z.view.Records, z.view.At, z.begun = records, time.Now(), begun
+		z.compare()
+	}
+	return err
+}
+
+// compare finds what the provider has made of what was written since the last reading, and forgets what was made of
+// records that are another's or none by now. The lock is held.
+func (z *zone) compare() {
+	kept := slices.DeleteFunc(slices.Clone(z.altered), func(a names.Altered) bool { return !slices.Contains(z.view.Records, a.Kept) })
+	for _, asked := range z.asked {
+		kept = slices.DeleteFunc(kept, func(a names.Altered) bool { return a.Kept.ID == asked.ID })
+		for _, r := range z.view.Records {
+			same := r.ID == asked.ID || asked.ID == "" && r.Owner == asked.Owner && r.Name == asked.Name && r.Type == asked.Type && r.Content == asked.Content
+			if wanted := withID(asked, r.ID); same && r != wanted {
+				kept = append(kept, names.Altered{Asked: wanted, Kept: r})
+			}
+		}
+	}
+	z.altered, z.asked = kept, nil
+}
+
+func withID(r fleet.DNSRecord, id string) fleet.DNSRecord {
+	r.ID = id
+	return r
+}
+
+// written notes what a record was asked to be.
+func (z *zone) written(r fleet.DNSRecord, err error) error {
+	if err == nil || errors.Is(err, fleet.ErrAltered) {
+		z.mu.Lock()
+		defer z.mu.Unlock()
+		z.asked = append(z.asked, r)
 	}
 	return err
 }
@@ -40,10 +73,10 @@ func (z *zone) change(ctx context.Context, c names.Change) error {
 	defer z.noteChanged()
 	switch c.Operation {
 	case names.Create:
-		return z.Provider.Records.Create(ctx, c.Record)
+		return z.written(c.Record, z.Provider.Records.Create(ctx, c.Record))
 	case names.Update:
 		defer z.going(c.Was)()
-		return z.Provider.Records.Update(ctx, c.Was, c.Record)
+		return z.written(c.Record, z.Provider.Records.Update(ctx, c.Was, c.Record))
 	default:
 		defer z.going(c.Was)()
 		return z.Provider.Records.Delete(ctx, c.Was)
@@ -76,6 +109,7 @@ func (z *zone) as(fleetName string, w Wanted) names.Zone {
 	defer z.mu.Unlock()
 	return names.Zone{
 		Fleet: fleetName, Name: z.Zone, Records: z.view.Records, Keep: w.Keep, Said: w.Said, ReportOnly: w.ReportOnly,
+		Altered: z.altered,
 	}
 }
 

@@ -18,6 +18,8 @@ var (
 	ErrNoSecret = errors.New("no secret")
 	// ErrNowhere: a registry answered that it hasn't the image, or there is no such registry.
 	ErrNowhere = errors.New("in no registry")
+	// ErrAltered: a DNS provider has taken a record, and keeps it as something else.
+	ErrAltered = errors.New("altered")
 	// ErrFenced: another controller holds the lease.
 	ErrFenced = errors.New("lease lost")
 )

@@ -129,7 +129,19 @@ func (c *comparison) compare(name string, e *entry) {
 	}
 	d := diff{wish: e.wish}
 	d.compare(e.ours, wanted)
-	c.add(name, e, wanted, d.ordered())
+	c.add(name, e, wanted, c.unaltered(d.ordered()))
+}
+
+// unaltered leaves out what was written already and is kept as something else. Where a record leads is never left at that.
+func (c *comparison) unaltered(changes []Change) []Change {
+	return slices.DeleteFunc(changes, func(u Change) bool {
+		known := u.Operation == Update && u.Record.Content == u.Was.Content && slices.Contains(c.zone.Altered, Altered{Asked: u.Record, Kept: u.Was})
+		if known {
+			c.result.Warnings = append(c.result.Warnings, fmt.Sprintf(
+				"%s isn't as the spec has it, since its provider keeps it otherwise than it is asked to (%s): it isn't asked again until one of the two changes", u.Was, u.Why))
+		}
+		return known
+	})
 }
 
 // add takes the changes of a name in. Where it doesn't say any more what it was made to, others have changed it:

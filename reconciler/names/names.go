@@ -65,9 +65,14 @@ type Zone struct {
 	Keep bool
 	// Said is what names were last made to say (fleet.SaidDigest); nil: nobody knows.
 	Said map[string]string
+	// Altered is what the provider has made of records: they aren't written again as long as neither changes.
+	Altered []Altered
 	// ReportOnly: what somebody else has changed under a name stays as long as the name is to say what it was made to.
 	ReportOnly bool
 }
+
+// Altered is a record that the provider keeps as something else than it was asked to.
+type Altered struct{ Asked, Kept fleet.DNSRecord }
 
 // Result is what is to be done in a zone, and what is to be said of it, all sorted.
 type Result struct {

@@ -132,7 +132,7 @@ func (w *world) zone(name string) (read Zone, ok bool) {
 func (w *world) records(z *spec.ExternalZone, read Zone) names.Zone {
 	return names.Zone{
 		Fleet: w.fleet.Name, Name: z.Zone, Records: read.Records, Keep: w.plan.KeepNames,
-		Said: w.said[z.Name], ReportOnly: !w.fleet.SelfHeal,
+		Said: w.said[z.Name], ReportOnly: !w.fleet.SelfHeal, Altered: read.Altered,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/names"
 	"github.com/evenkeel/evenkeel/spec"
 )
 
@@ -42,6 +43,7 @@ type Input struct {
 type Zone struct {
 	Name    string // the Fleet's name for it
 	Records []fleet.DNSRecord
+	Altered []names.Altered // what its provider has made of some
 	// Seen: it was read once, and Records are those of then.
 	Seen bool
 	// Problem is why the records aren't known, for people; empty: they are.

@@ -155,10 +155,19 @@ func (z *Zone) read(ctx context.Context, was fleet.DNSRecord) (*api.ResourceCont
 // asWanted says whether Cloudflare has kept a record as it was asked for: what it hasn't would be changed again in each pass.
 func asWanted(made api.DNSRecord, want fleet.DNSRecord) error {
 	if is := fromAPI(made); !equal(is, want) {
-		return fmt.Errorf("Cloudflare has made something else of it: %s with ttl %s, proxied %t, owner %q", is, is.TTL, is.Proxied, is.Owner)
+		return &alteredError{is}
 	}
 	return nil
 }
+
+// alteredError is a record that Cloudflare keeps otherwise than it was asked to.
+type alteredError struct{ is fleet.DNSRecord }
+
+func (e *alteredError) Error() string {
+	return fmt.Sprintf("Cloudflare has made something else of it: %s with ttl %s, proxied %t, owner %q", e.is, e.is.TTL, e.is.Proxied, e.is.Owner)
+}
+
+func (e *alteredError) Is(target error) bool { return target == fleet.ErrAltered }
 
 func whose(r fleet.DNSRecord) string {
 	if r.Owner == "" {

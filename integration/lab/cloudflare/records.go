@@ -64,6 +64,13 @@ func (s *Server) Change(zone, id string, change func(*Record)) {
 	change(&z.records[z.index(id)])
 }
 
+// Alter has a zone make something else of each record that it is given; nil: it doesn't any more.
+func (s *Server) Alter(zone string, alter func(*Record)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byName(zone).alter = alter
+}
+
 // Remove removes a record as somebody else does.
 func (s *Server) Remove(zone, id string) {
 	s.mu.Lock()

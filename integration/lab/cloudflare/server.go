@@ -44,6 +44,7 @@ type Server struct {
 type zone struct {
 	id, name string
 	records  []Record
+	alter    func(*Record) // what it makes of what it is given; nil: what the real one does
 }
 
 // Call is a call that was answered, or would have been.

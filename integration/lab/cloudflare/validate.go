@@ -27,6 +27,9 @@ func (z *zone) put(r Record, id string, tags int) (Record, []apiError) {
 	if len(found) > 0 {
 		return Record{}, found
 	}
+	if z.alter != nil {
+		z.alter(&r)
+	}
 	r.ModifiedOn = time.Now().UTC()
 	if id != "" {
 		z.records[z.index(id)] = r
