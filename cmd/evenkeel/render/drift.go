@@ -73,7 +73,7 @@ func driftChange(f *drift.Finding, show func(string) string) string {
 
 func driftSince(f *drift.Finding, now time.Time) string {
 	if f.Since == nil {
-		return ""
+		return "since when isn't known"
 	}
 	return "for " + span(max(0, now.Sub(*f.Since)))
 }
