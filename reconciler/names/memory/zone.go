@@ -19,6 +19,7 @@ type Zone struct {
 	records []fleet.DNSRecord
 	made    int
 	fault   func(call string) error
+	alter   func(*fleet.DNSRecord)
 }
 
 // New returns an empty zone.
@@ -30,6 +31,21 @@ func (z *Zone) Fail(fault func(call string) error) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	z.fault = fault
+}
+
+// Alter has it keep each record that is made or updated as what a function makes of it; nil: as it is.
+func (z *Zone) Alter(alter func(*fleet.DNSRecord)) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.alter = alter
+}
+
+// kept is what it makes of a record.
+func (z *Zone) kept(r fleet.DNSRecord) fleet.DNSRecord {
+	if z.alter != nil {
+		z.alter(&r)
+	}
+	return r
 }
 
 // Put adds a record as somebody else does, and fails where there is no room for it.
@@ -69,11 +85,11 @@ func (z *Zone) Create(_ context.Context, r fleet.DNSRecord) error {
 	for i := range z.records {
 		if there := &z.records[i]; same(*there, r) && fleet.DNSOwnerFleet(there.Owner) == fleet.DNSOwnerFleet(r.Owner) {
 			r.ID = there.ID
-			*there = r
+			*there = z.kept(r)
 			return nil
 		}
 	}
-	return z.add(r)
+	return z.add(z.kept(r))
 }
 
 // Update makes one record of ours out of another, if that is still there as it was.
@@ -94,7 +110,7 @@ func (z *Zone) Update(_ context.Context, was, is fleet.DNSRecord) error {
 		return err
 	}
 	is.ID = was.ID
-	z.records[i] = is
+	z.records[i] = z.kept(is)
 	return nil
 }
 
