@@ -181,13 +181,14 @@ func TestNodesLeaveTheirExternalNames(t *testing.T) {
 	ours, others = p.said(s)
 	require.Equal(t, allThree, ours)
 	require.Equal(t, foreign, others)
-	after, last := s.served("web"), time.Time{}
+	after, last, past := s.served("web"), time.Time{}, s.journal()
 	for _, host := range slices.SortedFunc(maps.Keys(after), func(a, b string) int { return after[b].Node - after[a].Node }) {
 		in, gone, back := after[host], p.when("DELETE "+s.public[host]), p.when("POST "+s.public[host])
 		require.NotEqual(t, before[host].ID, in.ID)
 		require.False(t, gone.IsZero(), "its record was taken away")
 		require.GreaterOrEqual(t, in.StartedAt.Sub(gone), 5*time.Second, "the provider's edge had time to notice before %s was touched", host)
 		require.True(t, back.After(in.StartedAt), "%s is back once it serves", in.NodeID)
+		require.True(t, back.Before(past.at("web", in.Node, "done")), "%s isn't done before it is back", in.NodeID)
 		require.True(t, gone.After(last), "%s leaves no earlier than the one before it is back", in.NodeID)
 		last = back
 	}
