@@ -153,7 +153,7 @@ func TestSourceConformance(t *testing.T) {
 					r.Down(true)
 					return func() { r.Down(false) }
 				},
-				Hang: r.Hang,
+				Hang: func() func() { r.Hang(); return r.Resume },
 			})
 		})
 	})

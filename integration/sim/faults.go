@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -15,7 +16,7 @@ func (w *World) strike(r *rand.Rand) string {
 	defer w.mu.Unlock()
 	h := w.hosts[w.names[r.IntN(len(w.names))]]
 	long := between(r, 2*time.Second, 60*time.Second)
-	switch kind := r.IntN(12); kind {
+	switch kind := r.IntN(14); kind {
 	case 0, 1, 2:
 		if h.condition != well || w.anyAway() {
 			return "nothing"
@@ -36,7 +37,14 @@ func (w *World) strike(r *rand.Rand) string {
 		w.later(long, func() { w.Repo.Down(false) })
 		return "repository"
 	case 5:
+		w.note("FAULT: the repository hangs for %s", long)
+		w.Repo.Hang()
+		w.later(long, w.Repo.Resume)
+		return "repository"
+	case 6:
 		return w.strikeKeeper(r, h)
+	case 7:
+		return w.strikeZone(r)
 	}
 	return w.strikeNode(r, h, long)
 }
@@ -95,7 +103,7 @@ func (w *World) strikeNode(r *rand.Rand, h *Host, long time.Duration) string {
 	if l := w.rules.layerOf(c); l != nil && l.HealthCheck != nil { // else nobody finds out
 		mayBeSick = "sick"
 	}
-	kind := pick(r, "killed", "ends", "ends", mayBeSick, mayBeSick, "removed", "paused", "renamed", "disconnected", "restart policy", "file changed")
+	kind := pick(r, "killed", "ends", "ends", mayBeSick, mayBeSick, "removed", "paused", "renamed", "disconnected", "restart policy", "file changed", "limits", "cpuset")
 	w.note("FAULT: %s on %s: %s", c.name, h.name, kind)
 	switch kind {
 	case "killed":
@@ -126,12 +134,48 @@ func (w *World) strikeNode(r *rand.Rand, h *Host, long time.Duration) string {
 		for path := range c.files {
 			c.files[path] = file{[]byte("changed by hand"), 0o644, time.Now()}
 		}
+	case "limits":
+		c.resize()
+	case "cpuset":
+		c.impose()
 	case "restart policy":
 		c.restart = "no"
 		h.tell(c, "update")
 		h.changed(byFault)
 	}
 	return kind
+}
+
+// strikeZone has somebody remove one of our records, or change where it leads or for how long.
+func (w *World) strikeZone(r *rand.Rand) string {
+	all, err := w.Zone.Records(context.Background())
+	if err != nil {
+		return "nothing"
+	}
+	all = slices.DeleteFunc(all, func(o fleet.DNSRecord) bool { return fleet.DNSOwnerFleet(o.Owner) != FleetName })
+	if len(all) == 0 {
+		return "nothing"
+	}
+	was := all[r.IntN(len(all))]
+	is := was
+	switch r.IntN(3) {
+	case 0:
+		w.note("FAULT: record %s is removed", was)
+		w.Zone.Take(func(o fleet.DNSRecord) bool { return o.ID == was.ID })
+	case 1:
+		is.Content = "198.51.100.99"
+		w.note("FAULT: record %s becomes %s", was, is)
+		err = w.Zone.Update(context.Background(), was, is)
+	default:
+		is.TTL = 90 * time.Second
+		w.note("FAULT: record %s is for %s", was, is.TTL)
+		err = w.Zone.Update(context.Background(), was, is)
+	}
+	if err != nil {
+		return "nothing"
+	}
+	w.rules.meddled[was.Name] = time.Now()
+	return "record"
 }
 
 // fall has a host be out of reach. The lock is held.
@@ -173,6 +217,7 @@ func (w *World) heal() {
 	w.rough = false
 	w.Registry.Down(false)
 	w.Repo.Down(false)
+	w.Repo.Resume()
 	for _, name := range w.names {
 		h := w.hosts[name]
 		h.rise()

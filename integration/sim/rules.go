@@ -36,6 +36,7 @@ type rules struct {
 	answered map[place]bool             // what is answered now
 	left     map[place]time.Time        // when an address was last answered with, of those that aren't any more
 	leads    map[led]time.Time          // until when caches may have a record that was deleted
+	meddled  map[string]time.Time       // when somebody last changed a record of a name
 	broken   []string
 }
 
@@ -59,7 +60,7 @@ type place struct {
 }
 
 func (r *rules) init(w *World) {
-	*r = rules{w: w, former: map[fleet.LayerID][]former{}, out: map[fleet.NodeID]outage{}, back: map[fleet.NodeID]time.Time{}, answered: map[place]bool{}, left: map[place]time.Time{}, leads: map[led]time.Time{}}
+	*r = rules{w: w, former: map[fleet.LayerID][]former{}, out: map[fleet.NodeID]outage{}, back: map[fleet.NodeID]time.Time{}, answered: map[place]bool{}, left: map[place]time.Time{}, leads: map[led]time.Time{}, meddled: map[string]time.Time{}}
 }
 
 // Violations are the rules that were broken, each with its moment.

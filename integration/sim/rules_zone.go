@@ -9,12 +9,18 @@ import (
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 )
 
+// readAgain is how long after somebody has changed a record evenkeel is expected to know of it.
+const readAgain = 90 * time.Second
+
 // led is where a record leads, or led.
 type led struct{ name, content string }
 
 // recordGone: a record has been deleted. A name's last one never is, as long as its layer has a node that serves.
 func (r *rules) recordGone(was fleet.DNSRecord) {
 	r.leads[led{was.Name, was.Content}] = time.Now().Add(cached(was))
+	if at, ok := r.meddled[was.Name]; ok && time.Since(at) < readAgain {
+		return // what others remain isn't known yet
+	}
 	for _, l := range r.layersOf(was.Name) {
 		if len(r.recordsOf(was.Name)) == 0 && slices.ContainsFunc(r.nodesOf(l), func(id fleet.NodeID) bool { _, out := r.out[id]; return !out }) {
 			r.violated("last record: %s has none any more, and nodes of %s serve", was.Name, l)

@@ -28,6 +28,7 @@ type Repo struct {
 	n       int      // the newest revision is rn
 	down    bool
 	hung    chan struct{}    // closed while it answers
+	resume  func()           // closes it; nil: it answers
 	fetched map[*Process]int // what each process fetched last
 	hints   []chan struct{}
 }
@@ -82,13 +83,24 @@ func (r *Repo) contains(n, other int) bool {
 	return n == other
 }
 
-// Hang has the repository not answer until resume is called.
-func (r *Repo) Hang() (resume func()) {
+// Hang has the repository not answer until Resume is called.
+func (r *Repo) Hang() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	hung := make(chan struct{})
-	r.hung = hung
-	return func() { close(hung) }
+	if r.resume == nil {
+		hung := make(chan struct{})
+		r.hung, r.resume = hung, func() { close(hung) }
+	}
+}
+
+// Resume has it answer again.
+func (r *Repo) Resume() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.resume != nil {
+		r.resume()
+		r.resume = nil
+	}
 }
 
 // answers returns once the repository does, or with the reason why nobody waits any more.

@@ -189,7 +189,7 @@ func (e CopyEnvironment) same(f CopyEnvironment) bool {
 }
 
 func (n *CopyNode) same(m *CopyNode) bool {
-	return n.NodeID == m.NodeID && n.Host == m.Host && n.Generation == m.Generation && n.Address == m.Address && n.Reserved == m.Reserved &&
+	return n.NodeID == m.NodeID && n.Host == m.Host && n.Generation == m.Generation && n.Address == m.Address && n.Reserved == m.Reserved && n.Unproven == m.Unproven &&
 		slices.Equal(n.Volumes, m.Volumes) && slices.Equal(n.Published, m.Published) && slices.Equal(n.Zones, m.Zones)
 }
 
@@ -212,14 +212,16 @@ type CopyEnvironment struct {
 	Hosts  []string     `json:"hosts,omitempty"`
 }
 
-// CopyNode is where a node's current instance is.
+// CopyNode is where a node's current instance is, or its newest one where it has none yet.
 type CopyNode struct {
 	NodeID
-	Host       string         `json:"host"`
-	Generation int            `json:"generation"`
-	Address    netip.Addr     `json:"address"`
-	Volumes    []string       `json:"volumes,omitempty"`
-	Reserved   spec.Resources `json:"reserved"`
+	Host       string `json:"host"`
+	Generation int    `json:"generation"`
+	// Unproven: it has not been healthy yet.
+	Unproven bool           `json:"unproven,omitempty"`
+	Address  netip.Addr     `json:"address"`
+	Volumes  []string       `json:"volumes,omitempty"`
+	Reserved spec.Resources `json:"reserved"`
 	// Published are its ports, where an external name says them.
 	Published []Published `json:"published,omitempty"`
 	// Zones are those at DNS providers, by their names in the Fleet, with records that may lead to it, also of names

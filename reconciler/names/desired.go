@@ -115,6 +115,9 @@ func (d *desire) locate() {
 		d.places[id.LayerID()] = append(d.places[id.LayerID()], place{node: id, host: host})
 	}
 	for id, n := range far {
+		if n.Unproven {
+			continue // see above
+		}
 		d.places[id.LayerID()] = append(d.places[id.LayerID()], place{node: id, host: n.Host, published: n.Published, out: d.Out(id) || d.Desired.Fleet.Host(n.Host) == nil})
 	}
 	for _, places := range d.places {

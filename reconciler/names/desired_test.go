@@ -3,6 +3,7 @@ package names_test
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -212,4 +213,21 @@ func TestANameOfALayerThatHasNeverServed(t *testing.T) {
 	require.Empty(t, names.Compute(z, names.Desired(h.wishes())["public"]).Changes)
 	h = newHouse(t)
 	require.Len(t, names.Compute(z, names.Desired(h.wishes())["public"]).Changes, 4)
+}
+
+// A node on a host out of reach that has never been healthy is led to no earlier than one in reach would be.
+func TestANodeOutOfReachThatWasNeverHealthy(t *testing.T) {
+	h := newHouse(t)
+	h.remember()
+	h.lose(1)
+	leads := func() bool {
+		return slices.ContainsFunc(names.Desired(h.wishes())["public"][0].Targets, func(t names.Target) bool { return t.Node.Node == 2 })
+	}
+	require.True(t, leads())
+	for i := range h.hosts {
+		if k := h.hosts[i].Keeper; k != nil {
+			k.Copy.Nodes[1].Unproven = true
+		}
+	}
+	require.False(t, leads())
 }

@@ -73,7 +73,7 @@ func (c *copier) answers(host string) bool {
 	return h != nil && h.Reachable
 }
 
-// nodes are the current instances that were seen, and those that can't be seen.
+// nodes are those that were seen, and those that can't be seen.
 func (c *copier) nodes(observed fleet.Observed) []fleet.CopyNode {
 	was := c.was.Nodes
 	if byNode := func(a, b fleet.CopyNode) int { return a.Compare(b.NodeID) }; !slices.IsSortedFunc(was, byNode) {
@@ -105,7 +105,7 @@ func (c *copier) nodes(observed fleet.Observed) []fleet.CopyNode {
 	return nodes
 }
 
-// seen are the current instances that were seen, sorted, unless what the copy has of the node counts for more.
+// seen are the instances that were seen, one of each node, sorted, unless what the copy has of the node counts for more.
 func (c *copier) seen(observed fleet.Observed, was []fleet.CopyNode) []fleet.CopyNode {
 	seen := fleet.Nodes(observed)
 	nodes := make([]fleet.CopyNode, 0, len(seen))
@@ -125,13 +125,13 @@ func (c *copier) seen(observed fleet.Observed, was []fleet.CopyNode) []fleet.Cop
 		}
 		in := n.CurrentInstance()
 		if in == nil {
-			continue // where its volumes are is looked up elsewhere
+			in = n.Candidate() // also that may run when its host is out of reach
 		}
 		if before != nil && (in.Generation < before.Generation || n.Recorded < in.Generation) && !c.answers(before.Host) {
 			continue // the one out of reach is the newer one, or the only one that was ever healthy
 		}
 		nodes = append(nodes, fleet.CopyNode{
-			NodeID: n.NodeID, Host: in.Host, Generation: in.Generation, Address: in.Address, Volumes: in.Volumes,
+			NodeID: n.NodeID, Host: in.Host, Generation: in.Generation, Unproven: n.Unproven || n.Current < 0, Address: in.Address, Volumes: in.Volumes,
 			Reserved: c.reserved(layer, before), Published: c.published(in, before),
 			Zones: c.zones(in, before),
 		})

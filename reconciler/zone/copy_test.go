@@ -81,6 +81,17 @@ func TestCopy(t *testing.T) {
 		after, _ := zone.Copy(s, lose(kept(t, o, next), 1), n[:1], zone.Outside{})
 		require.Equal(t, next.Nodes, after.Nodes, "it isn't made elsewhere, with an empty one, when its host is lost then")
 	})
+	t.Run("remembers where a node is that was never healthy", func(t *testing.T) {
+		o, n := both(t)
+		o.Hosts[1].Instances = []fleet.Instance{instance("hn2", "web", 2, 3, state(fleet.StateRunning))}
+		o.Hosts[1].Keeper.Records = []fleet.Record{current(t, "web", 2, 1)} // the one that was healthy is gone
+		next, known := zone.Copy(s, kept(t, o, c), n, zone.Outside{})
+		require.True(t, known)
+		require.Equal(t, fleet.CopyNode{NodeID: c.Nodes[1].NodeID, Host: "hn2", Generation: 3, Unproven: true, Address: next.Nodes[1].Address, Reserved: c.Nodes[1].Reserved}, next.Nodes[1])
+		require.False(t, next.Nodes[0].Unproven)
+		after, _ := zone.Copy(s, lose(kept(t, o, next), 1), n[:1], zone.Outside{})
+		require.Equal(t, next.Nodes, after.Nodes, "it isn't made elsewhere when its host is lost then")
+	})
 
 	t.Run("an older container elsewhere doesn't stand in for it", func(t *testing.T) {
 		o, n := both(t)

@@ -492,7 +492,7 @@ func someCopy(serial uint64) fleet.Copy {
 		Hosts:        []fleet.CopyHost{{Name: "h1", Endpoint: "ssh://h1", SSH: spec.SSH{Key: "k"}, Address: "10.0.0.1", PublicAddresses: []netip.Addr{netip.MustParseAddr("203.0.113.1")}}},
 		Environments: []fleet.CopyEnvironment{{Name: "shop", Subnet: netip.MustParsePrefix("10.112.0.0/22"), Hosts: []string{"h1"}}},
 		Nodes: []fleet.CopyNode{{
-			NodeID: node, Host: "h1", Generation: int(serial), Address: netip.MustParseAddr("10.112.2.1"), Volumes: []string{"data"},
+			NodeID: node, Host: "h1", Generation: int(serial), Unproven: true, Address: netip.MustParseAddr("10.112.2.1"), Volumes: []string{"data"},
 			Reserved: spec.Resources{Memory: 1 << 20, CPU: 100}, Published: []fleet.Published{{Port: 80, Protocol: "tcp", HostPort: 8080}},
 		}},
 		Said: map[string]string{"public shop.example.com": "x"},
