@@ -59,13 +59,17 @@ func TestAWithdrawalSaysWhatBecameOfTheAnswers(t *testing.T) {
 		c, ctx := ready(t, r, h1, h2)
 		node := func(n int) fleet.NodeID { return fleet.NodeID{Environment: "blog", Layer: "web", Node: n} }
 		c.ends[node(1)], c.ends[node(2)] = true, true // nobody works on them, who would keep them out
+		served := false
 		withdraw := func(n int) bool {
 			w, err := naming{c}.Withdraw(ctx, node(n), "redeploy")
 			require.NoError(t, err)
+			served = w.Served
 			return w.Internal
 		}
 		require.True(t, withdraw(2), "the other one is answered with")
+		require.True(t, served)
 		require.False(t, withdraw(2), "it was out already")
+		require.False(t, served)
 		require.False(t, withdraw(1), "the last one stays")
 		require.False(t, withdraw(2))
 		require.NoError(t, naming{c}.Restore(ctx, node(1)))

@@ -157,9 +157,10 @@ func (n naming) Probe(ctx context.Context, in fleet.Instance) error {
 
 func (n naming) Withdraw(ctx context.Context, id fleet.NodeID, reason string) (rollout.Withdrawn, error) {
 	answered := n.answering(id)
+	served := n.mayServe(id)
 	n.setOut(id, withdrawn+reason)
 	n.mu.Lock()
-	w := rollout.Withdrawn{TTL: n.desired.Fleet.Internal.TTL}
+	w := rollout.Withdrawn{TTL: n.desired.Fleet.Internal.TTL, Served: served}
 	n.mu.Unlock()
 	var lost []string
 	var inside, outside error
@@ -175,6 +176,13 @@ func (n naming) Withdraw(ctx context.Context, id fleet.NodeID, reason string) (r
 }
 
 func (n naming) Remembered(id fleet.NodeID) time.Duration { return n.external().Remembered(id) }
+
+// mayServe says whether a node serves, as far as is known.
+func (n naming) mayServe(id fleet.NodeID) bool {
+	observed := n.observed()
+	node := fleet.NodeOf(observed, id)
+	return node != nil && (fleet.Serving(observed, node) == "" || fleet.Unknown(observed, node))
+}
 
 // answering are the hosts whose keepers may answer with a node now: it isn't known to be unhealthy, and is to be found
 // as they were told last, or was when it was withdrawn without their having been told since that it is back.

@@ -174,6 +174,7 @@ func (w *World) strikeZone(r *rand.Rand) string {
 	if err != nil {
 		return "nothing"
 	}
+	w.zoneChanged()
 	w.rules.meddled[was.Name] = time.Now()
 	return "record"
 }

@@ -75,11 +75,14 @@ func (p *Process) report(r rollout.Progress) {
 	p.say("%s: %s/%s %s %d on %s: %s %s %s", p.name, r.Environment, r.Layer, r.Operation, r.Node, r.Host, r.Phase, r.Message, r.Error)
 }
 
-// CrashAt has the process die at its nth write from now on: before it is made, or with its reply unread.
+// CrashAt has the process die at its nth write from now on: before it is made, or with its reply unread; 0: at none.
 func (p *Process) CrashAt(n int, before bool) {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
 	p.crashAt, p.crashBefore = p.made+n, before
+	if n == 0 {
+		p.crashAt = 0
+	}
 }
 
 // Crash has the process die now. What it has asked for and nobody has taken up yet may be done all the same. With

@@ -32,8 +32,10 @@ type World struct {
 	// rough: calls fail, replies get lost, events come late and twice.
 	rough  bool
 	habits *Habits // nil: all is as chance has it
-	trace  []line
-	rules  rules
+	// zoneWas is what the provider's zone was like after each change.
+	zoneWas []zoneMoment
+	trace   []line
+	rules   rules
 	// writes counts what processes have changed.
 	writes int
 	living []*Process

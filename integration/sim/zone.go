@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/external"
@@ -72,10 +73,46 @@ func (z zoneOf) ask(ctx context.Context, verb, object string, write bool, work f
 	return err
 }
 
-// Records returns all of them.
+// Records returns all of them. A reading may be a little older than the last change: not all of a provider's servers
+// hear of it at once.
 func (z zoneOf) Records(ctx context.Context) (records []fleet.DNSRecord, err error) {
-	err = z.ask(ctx, "reading", zoneName, false, func() (e error) { records, e = z.zone.Records(ctx); return e })
+	err = z.ask(ctx, "reading", zoneName, false, func() (e error) {
+		records, e = z.zone.Records(ctx)
+		if e == nil && z.w.rough {
+			r := z.w.chance.of("lag", z.p.name, z.w.nth("lag"+z.p.name))
+			if oneIn(r, 4) {
+				records = z.w.zoneAt(time.Now().Add(-between(r, 0, mostLag)), records)
+			}
+		}
+		return e
+	})
 	return records, err
+}
+
+// mostLag is how far a reading of the zone is behind at most.
+const mostLag = 3 * time.Second
+
+// zoneMoment is what the zone was like from a moment on.
+type zoneMoment struct {
+	at      time.Time
+	records []fleet.DNSRecord
+}
+
+// zoneChanged notes what the zone is like now. The lock is held.
+func (w *World) zoneChanged() {
+	if records, err := w.Zone.Records(context.Background()); err == nil {
+		w.zoneWas = append(w.zoneWas, zoneMoment{time.Now(), records})
+	}
+}
+
+// zoneAt is what the zone was like at a moment; without a change since then it is what it is. The lock is held.
+func (w *World) zoneAt(at time.Time, is []fleet.DNSRecord) []fleet.DNSRecord {
+	for i := len(w.zoneWas) - 1; i >= 0; i-- {
+		if m := &w.zoneWas[i]; !m.at.After(at) {
+			return slices.Clone(m.records)
+		}
+	}
+	return is
 }
 
 // Create makes a record.
@@ -107,6 +144,7 @@ func (z zoneOf) Delete(ctx context.Context, was fleet.DNSRecord) error {
 
 func (z zoneOf) changed(err error, what string, r fleet.DNSRecord) error {
 	if err == nil {
+		z.w.zoneChanged()
 		z.w.note("record %s %s", r, what)
 	}
 	return err

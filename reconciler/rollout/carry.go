@@ -24,13 +24,15 @@ type step struct {
 	withdrawn bool
 	// changed: the operation has begun to change the node.
 	changed bool
-	// may says why the node may not be touched after all, once it has left its names; nil: nothing guards it.
-	may func() error
+	// may says why the node may not be touched after all, once it has left its names, in which it served or not; nil:
+	// nothing guards it.
+	may    func(served bool) error
+	served bool
 }
 
 // carryOut takes one node through its operation. Whatever becomes of it, a node that is left healthy has
 // its names back. may is asked before the node is touched.
-func (w *Worker) carryOut(l plan.Layer, op plan.Operation, o *overtaking, may func() error) error {
+func (w *Worker) carryOut(l plan.Layer, op plan.Operation, o *overtaking, may func(served bool) error) error {
 	s := &step{Worker: w, l: l, op: op, o: o, begun: time.Now(), may: may}
 	err := s.run()
 	switch {
@@ -64,7 +66,7 @@ func (s *step) run() error {
 		return s.back(err)
 	}
 	if s.withdrawn && s.may != nil { // that took its time
-		if err := s.may(); err != nil {
+		if err := s.may(s.served); err != nil {
 			return s.back(err)
 		}
 	}
@@ -129,6 +131,7 @@ func (s *step) withdraw() error {
 	if err != nil {
 		return &inNamesError{s.op.ID, err}
 	}
+	s.served = done.Served
 	if !done.External && !done.Internal && (s.op.DNS == nil || len(s.op.DNS.Withdraw) == 0) {
 		return s.givenUp(s.o)
 	}

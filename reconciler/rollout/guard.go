@@ -26,7 +26,12 @@ func guard(v View, op plan.Operation, busy map[int]bool) string {
 
 // guarded says whether others have to serve for an operation's node to go.
 func guarded(v View, op plan.Operation) bool {
-	return op.Intrusive && (v.Serving[op.Node] || v.Unknown[op.Node]) && !v.Plan.Removed && len(v.Serving) >= 2
+	return guardable(v, op) && (v.Serving[op.Node] || v.Unknown[op.Node])
+}
+
+// guardable says whether others would have to if the node served.
+func guardable(v View, op plan.Operation) bool {
+	return op.Intrusive && !v.Plan.Removed && len(v.Serving) >= 2
 }
 
 // weigh says why too few others serve for a guarded node to go; empty: it may.

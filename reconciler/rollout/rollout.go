@@ -68,6 +68,8 @@ type Names interface {
 // Withdrawn is a confirmed withdrawal.
 type Withdrawn struct {
 	TTL time.Duration
+	// Served: it served, or may have, until then.
+	Served bool
 	// Internal: keepers that answered with it answer with others now, whatever the plan thought of who would be left.
 	Internal bool
 	// External: it has left names at DNS providers, or others that led to it went a moment ago.

@@ -135,13 +135,13 @@ func (t *turn) pick(v View) (*plan.Operation, string) {
 	return nil, undecided
 }
 
-// again weighs a node once more that was taken while a view was so, and that has left its names since; nil: nothing
-// guards it.
-func (t *turn) again(v View, op plan.Operation) func() error {
-	if !guarded(v, op) {
-		return nil
-	}
-	return func() error {
+// again weighs a node once more that was taken while a view was so, and that has left its names since. One that did
+// not serve then may have served when it left them.
+func (t *turn) again(v View, op plan.Operation) func(served bool) error {
+	return func(served bool) error {
+		if !guarded(v, op) && (!served || !guardable(v, op)) {
+			return nil
+		}
 		w := t.worker
 		if err := t.weigh.Take(w.ctx); err != nil {
 			return err

@@ -453,3 +453,19 @@ func TestTheLastOneThatServesHasItsNamesBack(t *testing.T) {
 		require.Equal(t, fleet.StateRunning, m.instances["2-g1"].State)
 	})
 }
+
+// A node that did not serve when it was taken is guarded all the same if it served when it left its names.
+func TestANodeThatCameBackMeanwhileIsWeighed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(3, policyOf(spec.Sequential))
+		m.instances["3-g1"].State, m.instances["2-g1"].State = fleet.StateExited, fleet.StateExited
+		m.least, m.returning = 1, 3
+		m.want(2, "h2")
+		w := m.carry(t, nil)
+		w.Wait()
+		require.Empty(t, m.plan().Operations)
+		require.Empty(t, w.Failed())
+		require.Less(t, m.changed[2], m.changed[3])
+		require.Equal(t, []string{"given up (0/3)", "done (1/3)", "done (2/3)", "done (3/3)"}, m.counts)
+	})
+}

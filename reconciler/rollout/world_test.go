@@ -46,6 +46,7 @@ type model struct {
 	drained   map[string][]uint16   // the ports whose connections were waited for
 	signals   map[string]string     // with which instances were stopped
 	unlisted  bool                  // the plan doesn't say that names are left
+	returning int                   // the node that serves again right before it is withdrawn
 	answered  bool                  // keepers answered with what is withdrawn, whatever the plan says
 	// remembered is until when caches have names that led to a node.
 	remembered time.Time
@@ -236,6 +237,10 @@ func (m *model) Withdraw(ctx context.Context, n fleet.NodeID, _ string) (Withdra
 	if m.withdraw != nil {
 		return Withdrawn{}, m.withdraw
 	}
+	if in := m.instances[fmt.Sprintf("%d-g%d", n.Node, m.current[n.Node])]; m.returning == n.Node && in != nil {
+		in.State, m.returning = fleet.StateRunning, 0
+	}
+	served := m.serves(n.Node)
 	m.out[n.Node] = true
 	m.weigh()
 	if m.silent {
@@ -244,7 +249,7 @@ func (m *model) Withdraw(ctx context.Context, n fleet.NodeID, _ string) (Withdra
 		m.mu.Lock()
 		return Withdrawn{}, context.Cause(ctx)
 	}
-	return Withdrawn{TTL: time.Second, Internal: m.answered}, nil
+	return Withdrawn{TTL: time.Second, Served: served, Internal: m.answered}, nil
 }
 
 func (m *model) Restore(_ context.Context, n fleet.NodeID) error {
