@@ -337,6 +337,7 @@ type keeper struct {
 	forgets bool          // it takes zones and never says so
 	refuses string        // who else has the lease
 	broken  error         // why it can't be had
+	slow    int           // so often it doesn't answer in time when its lease is asked for
 	news    chan struct{} // tells of changes; nil: nothing does
 	// judge is what its probes say of a node; nil: that it has long been healthy.
 	judge func(n fleet.ZoneNode) (r fleet.ProbeResult, known bool)
@@ -411,6 +412,10 @@ func (k *keeper) Acquire(ctx context.Context, _ string) error {
 	defer k.mu.Unlock()
 	if k.refuses != "" {
 		return heldError{k.refuses}
+	}
+	if k.slow > 0 {
+		k.slow--
+		return fmt.Errorf("%w: no answer in time", fleet.ErrUnreachable)
 	}
 	return k.broken
 }

@@ -55,10 +55,26 @@ func (c *Controller) lease(ctx context.Context, h *host) error {
 	return nil
 }
 
+// unleased is a host in reach that could not be leased.
+type unleased struct {
+	host *host
+	why  string
+}
+
+// still says why hosts could not be leased that haven't been since.
+func still(list []unleased) (problems []string) {
+	for _, u := range list {
+		if _, err := u.host.writable(); err != nil {
+			problems = append(problems, u.why)
+		}
+	}
+	return problems
+}
+
 // own takes the leases of those of the hosts that are in reach: first that of the first by name, so that
 // two controllers meet there, then the others at once. Refused by one, it gives all back. A host that
 // doesn't answer is left out, with its reason.
-func (c *Controller) own(ctx context.Context, hosts []*host) (problems []string, err error) {
+func (c *Controller) own(ctx context.Context, hosts []*host) (without []unleased, err error) {
 	errs := make([]error, len(hosts))
 	rest := 0
 	for i, h := range hosts {
@@ -79,10 +95,10 @@ func (c *Controller) own(ctx context.Context, hosts []*host) (problems []string,
 			return nil, e
 		}
 		if e != nil && hosts[i].snapshot().Reachable {
-			problems = append(problems, e.Error())
+			without = append(without, unleased{hosts[i], e.Error()})
 		}
 	}
-	return problems, nil
+	return without, nil
 }
 
 func isHeld(err error) bool {

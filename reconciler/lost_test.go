@@ -178,3 +178,29 @@ func TestALostHostIsSaidOnce(t *testing.T) {
 		require.Equal(t, []string{"info"}, readByThree())
 	})
 }
+
+// A keeper on a busy host may answer too late when its lease is asked for first: once it has been given after all, and
+// everything is done, nothing is wrong.
+func TestAKeeperThatIsLeasedLateIsNoProblem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, h1, h2 := two(t)
+		h2.exit(t, "shop-web-1-g1")
+		h2.keeper.slow = 1
+		c := controller(t, r, h1, h2)
+		defer func() { require.NoError(t, c.Close()) }()
+		res, err := c.Apply(t.Context(), nil)
+		require.NoError(t, err)
+		require.True(t, h2.runs("shop-web-1-g1"))
+		require.Empty(t, res.Problems)
+		require.True(t, res.Converged)
+
+		h2.exit(t, "shop-web-1-g1")
+		h2.keeper.slow = 100
+		left := controller(t, r, h1, h2)
+		defer func() { require.NoError(t, left.Close()) }()
+		res, err = left.Apply(t.Context(), nil)
+		require.NoError(t, err)
+		require.False(t, res.Converged)
+		require.Contains(t, strings.Join(res.Problems, "; "), "the lease of h2: ")
+	})
+}

@@ -41,7 +41,7 @@ func (c *Controller) Apply(ctx context.Context, stop <-chan struct{}) (Result, e
 	beside, end := c.aside(ctx)
 	defer end()
 	c.lookBeside(ctx, beside, stop)
-	problems, err := c.own(ctx, c.allHosts())
+	without, err := c.own(ctx, c.allHosts())
 	if err != nil {
 		return Result{Revision: c.currentRevision()}, err
 	}
@@ -50,7 +50,7 @@ func (c *Controller) Apply(ctx context.Context, stop <-chan struct{}) (Result, e
 	defer end() // before the leases are given back
 	c.openGone(ctx)
 	c.readFiles(ctx)
-	r := Result{Revision: c.currentRevision(), Plan: c.computeWhole(ctx), Problems: problems}
+	r := Result{Revision: c.currentRevision(), Plan: c.computeWhole(ctx)}
 	stop, halt := either(stop)
 	defer halt()
 	c.startWorkers(ctx, stop)
@@ -60,6 +60,7 @@ func (c *Controller) Apply(ctx context.Context, stop <-chan struct{}) (Result, e
 		p, number := c.computeNumbered(ctx)
 		r.Left = c.drive(ctx, pass, p, number)
 	}
+	r.Problems = still(without)
 	if held := c.yield.Load(); held != nil {
 		r.Failed = c.failures()
 		return r, held

@@ -205,11 +205,11 @@ func (r *running) readTagsAside(ctx context.Context) {
 // asked to stop. A host that doesn't answer, or whose keeper doesn't, is brought back aside.
 func (r *running) holdLeases(ctx, beside context.Context) bool {
 	for {
-		problems, err := r.own(ctx, slices.DeleteFunc(r.allHosts(), r.mute))
+		without, err := r.own(ctx, slices.DeleteFunc(r.allHosts(), r.mute))
 		r.setWaiting(err)
 		if err == nil {
-			for _, p := range problems {
-				r.notice("error", "", p)
+			for _, u := range without {
+				r.notice("error", "", u.why)
 			}
 			return true
 		}
