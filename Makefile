@@ -42,7 +42,7 @@ integration: ## Run the tests against real Docker hosts (as root)
 soak: ## Run the long tests (tag soak)
 	@$(PREFLIGHT) test
 	$(GO) test -count=1 -timeout 30m -tags soak -run Soak $(V) ./integration/sim
-	$(GO) test -count=1 -timeout 40m -tags soak -run Soak $(V) $(SOAKS)
+	$(GO) test -count=1 -parallel 3 -timeout 40m -tags soak -run Soak $(V) $(SOAKS)
 
 bench: ## Measure against bare engine calls, as ratios in one run
 	@$(PREFLIGHT) test

@@ -31,20 +31,17 @@ func TestSoakKilledAnywhere(t *testing.T) {
 	killedAnywhere(t, 50, newSite(t, lab.Hosts()...), nil)
 }
 
-// Those below aren't part of `make soak` yet, since they haven't passed often enough. They run by hand:
-//
-//	go test -tags soak -timeout 60m ./integration -run 'TestFaultsOneByOne|TestKilledWithExternalNames' -v
-
-// TestKilledWithExternalNames does it to nodes with a name at Cloudflare, by which clients find their published
+// TestSoakKilledWithExternalNames does it to nodes with a name at Cloudflare, by which clients find their published
 // ports: each leaves it before it is touched, and is back in it in the end.
-func TestKilledWithExternalNames(t *testing.T) {
+func TestSoakKilledWithExternalNames(t *testing.T) {
 	t.Parallel()
 	s, p := newProvided(t)
 	killedAnywhere(t, 8, s, p)
 }
 
-// TestFaultsOneByOne are the faults that TestFaultsDuringOperations leaves out.
-func TestFaultsOneByOne(t *testing.T) {
+// TestSoakFaultsOneByOne are the faults that TestFaultsDuringOperations leaves out.
+func TestSoakFaultsOneByOne(t *testing.T) {
+	t.Parallel()
 	for _, f := range allFaults() {
 		if !f.everyTime {
 			t.Run(f.name, func(t *testing.T) { during(t, f) })
