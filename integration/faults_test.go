@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ type underway struct {
 	after  func(*site) string // nil: the same
 	says   string             // what a failed apply names beside the host
 	old    bool               // the keepers are of an older version at first
+	leaves bool               // web has a name at a provider, which the node at hand has left by then
 }
 
 // web is a layer with a node on each host that may be used.
@@ -53,7 +55,7 @@ func (s *site) port() int {
 	return 20000 + n
 }
 
-func operations() []underway {
+func operations(push func(ref, version string) (tagged, digested string)) []underway {
 	const container = `^POST /v[0-9.]+/containers/[0-9a-z_-]+/`
 	with := func(replicas int, more string) func(*site) string {
 		return func(s *site) string { return web(s, replicas, more) }
@@ -68,6 +70,11 @@ func operations() []underway {
       stop: {grace: 2s}
       updatePolicy: {delay: 0s, minHealthy: 0s, healthTimeout: 20s}
 `
+	}
+	pulled, _ := push("shop/web:2", "2")
+	ofPulled := func(s *site) string { return strings.Replace(web(s, 3, ""), "image: node:1", "image: "+pulled, 1) }
+	named := func(version int) func(*site) string {
+		return with(3, fmt.Sprintf("      env: {VERSION: \"%d\"}\n  dns:\n    - {name: shop.example.com, layer: web, proxied: true}\n", version))
 	}
 	stopped := func(t *testing.T, s *site, bad *hosts.Host) {
 		t.Helper()
@@ -86,6 +93,8 @@ func operations() []underway {
 		{name: "redeploy, at the stop", before: with(3, ""), after: with(3, "      env: {VERSION: \"2\"}\n"), call: container + `stop`, says: node},
 		{name: "redeploy, at the start", before: with(3, ""), after: with(3, "      env: {VERSION: \"2\"}\n"), call: container + `start`, says: node},
 		{name: "resize", before: with(3, "      resources: {memory: 64Mi}\n"), after: with(3, "      resources: {memory: 96Mi}\n"), call: container + `update`, says: node},
+		{name: "pull", before: with(3, ""), after: ofPulled, call: `^POST .*/images/create\?`, says: node},
+		{name: "redeploy, out of its external name", before: named(1), after: named(2), leaves: true, call: container + `stop`, says: node},
 		{name: "remove", before: extra, after: with(3, ""), call: container + `stop`, says: `shop/extra/1.* on h3`},
 		{name: "create a keeper", before: with(3, ""), byHand: noKeeper, call: `^POST .*/containers/create\?.*evenkeel-keeper`, says: `keeper|shop/web/\d`},
 		{name: "hand over to a newer keeper", before: with(3, ""), old: true, call: `^POST .*/networks/evenkeel_[^/]*/disconnect`, says: `keeper|shop/web/\d`},
@@ -135,12 +144,13 @@ func allFaults() []befalls {
 type stage struct {
 	underway
 	*site
-	bad     *tap
-	apply   *process
-	out     outcome
-	ports   *patrol
-	held    <-chan struct{}
-	release func()
+	provider *provider // of its names; nil: it has none
+	bad      *tap
+	apply    *process
+	out      outcome
+	ports    *patrol
+	held     <-chan struct{}
+	release  func()
 }
 
 // during lets a fault befall the third of three hosts during all operations at once.
@@ -148,7 +158,8 @@ func during(t *testing.T, f befalls) {
 	t.Helper()
 	l := ownLab(t, 3)
 	bad := l.Host(3)
-	stages := setTheStage(t, l, operations())
+	_, push := startRegistryFor(t, l)
+	stages := setTheStage(t, l, operations(push))
 	for _, st := range stages {
 		st.begin(f.answered)
 	}
@@ -161,6 +172,10 @@ func during(t *testing.T, f befalls) {
 				return fmt.Errorf("%s: the call %s is not made: %s", st.underway.name, st.call, st.apply.stderr.String())
 			}
 		})
+		if st.provider != nil {
+			ours, _ := st.provider.said(st.site)
+			require.Equal(t, allThree[:2], ours, "the node at hand has left its name")
+		}
 	}
 	if f.ourselves {
 		for _, st := range stages {
@@ -208,6 +223,14 @@ func setTheStage(t *testing.T, l *hosts.Lab, all []underway) []*stage {
 	for _, u := range all {
 		st := &stage{underway: u, bad: tapInto(t, bad), site: makeSite(t, l.Hosts()...)}
 		stages = append(stages, st)
+		if u.leaves {
+			var external string
+			st.provider, external = provide(st.site)
+			st.extra = "  dns:\n" + external
+			for _, f := range st.last {
+				t.Cleanup(f)
+			}
+		}
 		cordoned := u.after != nil && strings.Contains(u.before(st.site), "replicas: 2")
 		st.fleetFile(cordoned)
 		st.environment("shop", u.before(st.site))
@@ -325,6 +348,11 @@ func (st *stage) requireMended(t *testing.T, bad *hosts.Host) {
 	}
 	if r := st.drift(); len(r.Drift)+len(r.Unknown) > 0 {
 		t.Errorf("%s: there is drift: %v %v", name, findings(r.Drift), r.Unknown)
+	}
+	if st.provider != nil {
+		if ours, _ := st.provider.said(st.site); !slices.Equal(ours, allThree) {
+			t.Errorf("%s: the name leads to %v", name, ours)
+		}
 	}
 	for _, h := range st.hosts {
 		state := st.observe(h)

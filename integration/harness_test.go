@@ -362,7 +362,13 @@ func registry(t *testing.T) func(ref, version string) (tagged, digested string) 
 
 func startRegistry(t *testing.T) (r *image.Registry, push func(ref, version string) (tagged, digested string)) {
 	t.Helper()
-	r, err := image.StartRegistry(lab.Manager())
+	return startRegistryFor(t, lab)
+}
+
+// startRegistryFor starts one that the engines of a lab of its own can reach.
+func startRegistryFor(t *testing.T, l *hosts.Lab) (r *image.Registry, push func(ref, version string) (tagged, digested string)) {
+	t.Helper()
+	r, err := image.StartRegistry(l.Manager())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, r.Close()) })
 	return r, func(ref, version string) (string, string) {
