@@ -201,13 +201,25 @@ func (r *rules) guard(id fleet.LayerID) {
 	for n := 1; n <= l.Replicas; n++ {
 		node := fleet.NodeID{Environment: id.Environment, Layer: id.Layer, Node: n}
 		o, is := r.out[node]
-		if is && (o.by == byEvenkeel || time.Since(o.since) > known) {
+		if is && (o.by == byEvenkeel || time.Since(o.since) > known && !(l.HealthCheck == nil && r.runs(node))) {
 			out = append(out, fmt.Sprintf("%d (by %s, for %s)", n, o.by, time.Since(o.since)))
 		}
 	}
 	if len(out) > most {
 		r.violated("guard: of %s %s don't serve; at most %d may", id, strings.Join(out, ", "), most)
 	}
+}
+
+// runs says whether a node has a container that runs. Where nothing checks it, more than that can't be known.
+func (r *rules) runs(id fleet.NodeID) bool {
+	for _, name := range r.w.names {
+		for _, c := range r.w.hosts[name].containers {
+			if of, ok := c.node(); ok && of == id && c.running() && r.w.hosts[name].condition == well {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // serving are the nodes that run, answer, and are in the answers of their host's name server. It also notes what is

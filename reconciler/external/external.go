@@ -98,6 +98,8 @@ type state struct {
 	altered []names.Altered
 	// gone are records that were deleted a while ago and that caches may still have.
 	gone []gone
+	// deleted are records that are gone, by their IDs, and until when a reading that still has them is older than that.
+	deleted map[string]time.Time
 }
 
 // gone is a record that was deleted.
@@ -308,7 +310,7 @@ func (n *Names) settle(ctx context.Context, z *zone, j *job) (more bool, err err
 // due are the changes of a job that are due in a zone.
 func (n *Names) due(z *zone, j *job) []names.Change {
 	wanted := n.options.Wanted(z.Name)
-	r := names.Compute(z.as(n.options.Fleet, wanted), wanted.Names)
+	r := names.Compute(z.without(z.as(n.options.Fleet, wanted)), wanted.Names)
 	if n.options.Only != "" {
 		r = names.Only(r, n.options.Fleet, n.options.Only)
 	}

@@ -79,8 +79,37 @@ func (z *zone) change(ctx context.Context, c names.Change) error {
 		return z.written(c.Record, z.Provider.Records.Update(ctx, c.Was, c.Record))
 	default:
 		defer z.going(c.Was)()
-		return z.Provider.Records.Delete(ctx, c.Was)
+		return z.deletes(c.Was, z.Provider.Records.Delete(ctx, c.Was))
 	}
+}
+
+// settles is how long a provider's servers may take until all have heard of a change.
+const settles = 30 * time.Second
+
+// deletes notes a record that was deleted.
+func (z *zone) deletes(r fleet.DNSRecord, err error) error {
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	maps.DeleteFunc(z.deleted, func(_ string, until time.Time) bool { return !now.Before(until) })
+	if z.deleted == nil {
+		z.deleted = map[string]time.Time{}
+	}
+	z.deleted[r.ID] = now.Add(settles)
+	return nil
+}
+
+// without is a zone without the records that were deleted a moment ago, so that none of a name is taken for another one
+// that is left.
+func (z *zone) without(zone names.Zone) names.Zone {
+	now := time.Now()
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	zone.Records = slices.DeleteFunc(slices.Clone(zone.Records), func(r fleet.DNSRecord) bool { return now.Before(z.deleted[r.ID]) })
+	return zone
 }
 
 func (z *zone) noteChanged() {
