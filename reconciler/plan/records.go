@@ -34,21 +34,28 @@ func (w *world) adoptRecords() {
 	}
 }
 
-// forgetGone has keepers forget the nodes that aren't wanted any more and have no container on their host, which a
-// removal left whose reply was lost: it would be taken for the truth should the node ever come back.
+// forgetGone has keepers forget the nodes that aren't wanted any more, or are elsewhere, and have no container on their
+// host, which a removal or a move left that didn't get to its end: it would be taken for the truth should the node ever
+// come back.
 func (w *world) forgetGone() {
-	for _, r := range w.unwanted {
+	for _, r := range w.stale {
 		if r.host.spec != nil && !r.node.on(r.host.name) {
 			w.plan.Records = append(w.plan.Records, RecordWrite{Host: r.host.name, Key: r.key})
 		}
 	}
 }
 
-// unwantedRecord is what a host's keeper has of a node that nobody wants.
-type unwantedRecord struct {
+// staleRecord is what a host's keeper has of a node that nobody wants, or that is elsewhere.
+type staleRecord struct {
 	host *host
 	node *node // nil: nothing else is known of it
 	key  string
+}
+
+// older says whether a record is of an earlier generation than an instance.
+func (w *world) older(r *fleet.Record, in *fleet.Instance) bool {
+	was := w.currents.Value(r.Value)
+	return was != nil && was.Generation < in.Generation
 }
 
 // on says whether any instance of a node was seen on a host.
@@ -65,7 +72,7 @@ func (n *node) on(host string) bool {
 }
 
 // readRecords reads what keepers have noted of nodes: the restart texts of current instances, and what is of nodes
-// that nobody wants.
+// that nobody wants or that are elsewhere.
 func (w *world) readRecords() {
 	for _, h := range w.hosts {
 		if !h.up() || h.state.Keeper == nil {
@@ -79,13 +86,18 @@ func (w *world) readRecords() {
 			}
 			n := w.find(id)
 			if n == nil || !n.wanted {
-				w.unwanted = append(w.unwanted, unwantedRecord{h, n, r.Key})
+				w.stale = append(w.stale, staleRecord{h, n, r.Key})
 				continue
 			}
-			if _, restart := fleet.RestartedNode(r.Key); !restart {
-				continue
-			}
-			if cur := n.current(); cur != nil && cur.Host == h.name {
+			cur := n.current()
+			_, restart := fleet.RestartedNode(r.Key)
+			switch {
+			case cur == nil:
+			case cur.Host != h.name:
+				if n.seen.Recorded >= cur.Generation && (restart || w.older(r, cur)) {
+					w.stale = append(w.stale, staleRecord{h, n, r.Key})
+				}
+			case restart:
 				n.restart = w.restarts.Value(r.Value)
 			}
 		}

@@ -424,3 +424,37 @@ func TestWhatIsKnownOfNodesThatAreGoneIsForgotten(t *testing.T) {
 	m.hosts["hn1"].down = true
 	require.Empty(t, forgotten(s), "what can't be seen may be there")
 }
+
+// What a keeper has of a node that is on another host since, and healthy there, is forgotten too: a move that was
+// killed at its end leaves it.
+func TestANodeThatIsElsewhereIsForgotten(t *testing.T) {
+	m := newModel(two...)
+	s := onHosts(two, web(2))
+	m.settle(s)
+	require.Equal(t, "hn2", m.node(2).Host)
+	here, there := m.hosts["hn1"].records, m.hosts["hn2"].records
+	there["current/shop/web/2"] = fleet.CurrentRecord{Generation: 2}
+	m.node(2).Generation = 2
+	m.hosts["hn2"].state.Instances[0].Generation = 2
+	for _, c := range []struct {
+		left int
+		want []string
+	}{
+		{1, []string{"current/shop/web/2", "restart/shop/web/2"}},
+		{2, []string{"restart/shop/web/2"}}, // which of them is right isn't known
+	} {
+		here["current/shop/web/2"], here["restart/shop/web/2"] = fleet.CurrentRecord{Generation: c.left}, fleet.RestartRecord{}
+		var keys []string
+		for _, r := range plan.Compute(input(s, m.observe())).Records {
+			if r.Host == "hn1" && r.Value == nil {
+				keys = append(keys, r.Key)
+			}
+		}
+		require.Equal(t, c.want, keys)
+	}
+	delete(there, "current/shop/web/2") // it has never been healthy there
+	here["current/shop/web/2"] = fleet.CurrentRecord{Generation: 1}
+	for _, r := range plan.Compute(input(s, m.observe())).Records {
+		require.NotNil(t, r.Value, r.Key)
+	}
+}

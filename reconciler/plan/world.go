@@ -36,10 +36,11 @@ type world struct {
 	traces bool
 	down   []string // hosts of the spec that don't answer, sorted
 
-	// restarts and appliedRead are those records that were read.
+	// restarts, currents and appliedRead are those records that were read.
 	restarts    fleet.Read[fleet.RestartRecord]
+	currents    fleet.Read[fleet.CurrentRecord]
 	appliedRead fleet.Read[fleet.AppliedRecord]
-	unwanted    []unwantedRecord
+	stale       []staleRecord
 
 	active []string                // the active hosts in reach; nil: not gathered yet
 	pauses map[string][]foundPause // by the record's key
@@ -150,7 +151,7 @@ func newWorld(in Input) *world {
 		in: in, fleet: in.Desired.Fleet,
 		byHost: map[string]*host{}, byLayer: map[fleet.LayerID]*layer{},
 		copy: fleet.NewestCopy(in.Observed), subnets: map[string]*subnet{},
-		restarts: fleet.Read[fleet.RestartRecord]{}, appliedRead: fleet.Read[fleet.AppliedRecord]{},
+		restarts: fleet.Read[fleet.RestartRecord]{}, currents: fleet.Read[fleet.CurrentRecord]{}, appliedRead: fleet.Read[fleet.AppliedRecord]{},
 	}
 	w.recorded = sync.OnceValue(func() map[fleet.NodeID]int { return fleet.Recorded(w.in.Observed) })
 	w.holders = sync.OnceValue(func() map[netip.Addr][]*fleet.Instance { return holdersOf(w.in.Observed) })
