@@ -157,7 +157,7 @@ func (c *Controller) ensureKeeper(ctx context.Context, h *host) error {
 		err = fmt.Errorf("it can't be started: %w", err)
 	}
 	switch {
-	case err == nil || ctx.Err() != nil:
+	case err == nil || ctx.Err() != nil || errors.Is(err, fleet.ErrUnreachable):
 		return err
 	case errors.Is(err, errKeeperGone):
 		return c.ensureKeeper(ctx, h)
@@ -291,8 +291,9 @@ func (c *Controller) awaitRunning(ctx context.Context, h *host) error {
 	return c.awaitHello(ctx, h, func(k *fleet.KeeperContainer) bool { return k != nil && k.State == fleet.StateRunning })
 }
 
-func (c *Controller) awaitHello(ctx context.Context, h *host, worth func(*fleet.KeeperContainer) bool) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, keeperPatience, fmt.Errorf("no hello within %s", keeperPatience))
+// awaitHello waits no longer than the host is in reach: of a keeper whose engine doesn't answer either nothing is known.
+func (c *Controller) awaitHello(parent context.Context, h *host, worth func(*fleet.KeeperContainer) bool) error {
+	ctx, cancel := context.WithTimeoutCause(parent, keeperPatience, fmt.Errorf("no hello within %s", keeperPatience))
 	defer cancel()
 	tick := time.NewTicker(keeperPoll)
 	defer tick.Stop()
@@ -302,12 +303,18 @@ func (c *Controller) awaitHello(ctx context.Context, h *host, worth func(*fleet.
 			return nil
 		}
 		st := h.snapshot()
-		if st.Reachable && !worth(current(st.Keepers, c.fleetName())) {
+		switch {
+		case !st.Reachable:
+			return fmt.Errorf("the keeper on %s: host %s: %w: %s", h.name, h.name, fleet.ErrUnreachable, st.Problem)
+		case !worth(current(st.Keepers, c.fleetName())):
 			return fmt.Errorf("the keeper on %s: %w", h.name, errKeeperGone)
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+			if st := h.engine.Observe(parent, c.fleetName()); parent.Err() == nil && !st.Reachable {
+				return fmt.Errorf("the keeper on %s: host %s: %w: %s", h.name, h.name, fleet.ErrUnreachable, st.Problem)
+			}
 			return fmt.Errorf("the keeper on %s: %w %s", h.name, context.Cause(ctx), st.KeeperProblem)
 		}
 	}

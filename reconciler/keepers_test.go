@@ -290,3 +290,38 @@ func TestAnImageThatGoesMeanwhileIsLoadedAgain(t *testing.T) {
 		require.NoError(t, c.Close())
 	}
 }
+
+// offline is an engine that can't be reached for some seconds of its life.
+type offline struct {
+	*engine
+	from, until time.Time
+}
+
+func (e *offline) Observe(ctx context.Context, fleetName string) fleet.HostState {
+	if now := time.Now(); now.After(e.from) && now.Before(e.until) {
+		return fleet.HostState{Name: e.state.Name, Problem: "dial: timeout"}
+	}
+	return e.engine.Observe(ctx, fleetName)
+}
+
+// A keeper isn't made anew for not having answered while its host could not be reached.
+func TestAKeeperWhoseHostWasAwayIsLeft(t *testing.T) {
+	for name, away := range map[string]time.Duration{"meanwhile": 8 * time.Second, "in the end": 15*time.Second - keeperPoll/2} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, h1 := newRepo("h1"), newEngine("h1")
+				c := controller(t, r, h1)
+				defer func() { require.NoError(t, c.Close()) }()
+				_, err := c.Fetch(t.Context())
+				require.NoError(t, err)
+				h1.keeper.hush()
+				h := c.host("h1")
+				from := time.Now().Add(away)
+				h.engine = &offline{h1, from, from.Add(5 * time.Second)}
+				c.observeHost(t.Context(), h)
+				require.ErrorIs(t, c.ensureKeeper(t.Context(), h), fleet.ErrUnreachable)
+				require.Empty(t, h1.removed)
+			})
+		})
+	}
+}
