@@ -316,9 +316,9 @@ func TestAKeeperWhoseHostWasAwayIsLeft(t *testing.T) {
 				require.NoError(t, err)
 				h1.keeper.hush()
 				h := c.host("h1")
+				c.observeHost(t.Context(), h)
 				from := time.Now().Add(away)
 				h.engine = &offline{h1, from, from.Add(5 * time.Second)}
-				c.observeHost(t.Context(), h)
 				require.ErrorIs(t, c.ensureKeeper(t.Context(), h), fleet.ErrUnreachable)
 				require.Empty(t, h1.removed)
 			})
