@@ -1,9 +1,13 @@
 package reconciler
 
 import (
+	"context"
+	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -82,4 +86,61 @@ func (k *keeper) zone() fleet.Zone {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.state.Zone
+}
+
+// slowZone is a keeper that takes its time to serve a zone.
+type slowZone struct {
+	Keeper
+	took time.Duration
+	mu   sync.Mutex
+	log  []string
+}
+
+func (k *slowZone) SetZone(ctx context.Context, z fleet.Zone) error {
+	out := ""
+	for i := range z.Nodes {
+		out += z.Nodes[i].Out
+	}
+	select {
+	case <-time.After(k.took):
+	case <-ctx.Done():
+	}
+	err := k.Keeper.SetZone(context.WithoutCancel(ctx), z) // it comes there all the same
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.log = append(k.log, out)
+	return errors.Join(err, ctx.Err())
+}
+
+// What is told and given up on the way, since a newer commit overtakes it, doesn't come after what is told next.
+func TestWhatIsGivenUpComesToAKeeperBeforeTheNext(t *testing.T) {
+	for name, cause := range map[string]error{"overtaken": rollout.ErrOvertaken, "the end": context.Canceled} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, h1, h2 := two(t)
+				c, ctx := ready(t, r, h1, h2)
+				h := c.host("h1")
+				h.mu.Lock()
+				slow := &slowZone{Keeper: h.session, took: 3 * time.Second}
+				h.session = slow
+				h.mu.Unlock()
+				id := fleet.NodeID{Environment: "blog", Layer: "web", Node: 1}
+				c.ends[id] = true // nobody works on it, who would keep it out
+				begun := time.Now()
+				c.setOut(id, withdrawn+"one")
+				first, give := context.WithCancelCause(ctx)
+				time.AfterFunc(time.Second, func() { give(cause) })
+				require.ErrorIs(t, c.tell(first, h), cause)
+				require.Equal(t, time.Second, time.Since(begun))
+				c.setOut(id, withdrawn+"two")
+				require.NoError(t, c.tell(ctx, h))
+				require.Equal(t, []string{withdrawn + "one", withdrawn + "two"}, slow.log)
+				want := 6 * time.Second
+				if cause == context.Canceled {
+					want = 4 * time.Second // what nobody asks for any more is ended
+				}
+				require.Equal(t, want, time.Since(begun))
+			})
+		})
+	}
 }

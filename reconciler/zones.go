@@ -95,7 +95,8 @@ func (c *Controller) tell(ctx context.Context, h *host) error {
 	if err := h.telling.Take(ctx); err != nil {
 		return fmt.Errorf("telling the keeper on %s: %w", h.name, err)
 	}
-	defer h.telling.Give()
+	give := h.telling.Give
+	defer func() { give() }()
 	if h.untold != nil && h.untoldAt.After(asked) {
 		return h.untold
 	}
@@ -118,14 +119,45 @@ func (c *Controller) tell(ctx context.Context, h *host) error {
 		return err
 	}
 	h.untold = nil
+	answered := make(chan error, 1)
+	give = func() {}
+	c.besides.Go(func() {
+		defer h.telling.Give() // only now: what is given up on the way doesn't come to the keeper after the next one
+		ctx, end := untilTheEnd(ctx)
+		defer end()
+		answered <- h.serve(ctx, k, z)
+	})
+	select {
+	case err = <-answered:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("telling the keeper on %s: %w", h.name, err)
+	}
+	return nil
+}
+
+// untilTheEnd is a context that goes on where only what asked is given up.
+func untilTheEnd(ctx context.Context) (inner context.Context, end func()) {
+	inner, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if cause := context.Cause(ctx); !errors.Is(cause, rollout.ErrOvertaken) && !errors.Is(cause, rollout.ErrInterrupted) {
+			cancel(cause)
+		}
+	})
+	return inner, func() { stop(); cancel(nil) }
+}
+
+// serve has a keeper serve a zone. h.telling is held.
+func (h *host) serve(ctx context.Context, k Keeper, z fleet.Zone) error {
 	begun := time.Now()
 	if err := k.SetZone(ctx, z); err != nil {
-		err = fmt.Errorf("telling the keeper on %s: %w", h.name, err)
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.told = nil // it may have taken it all the same
 		if errors.Is(err, fleet.ErrUnreachable) && ctx.Err() == nil {
-			h.untold, h.untoldAt = err, time.Now()
+			h.untold, h.untoldAt = fmt.Errorf("telling the keeper on %s: %w", h.name, err), time.Now()
 			h.answers(false, begun)
 		}
 		return err
