@@ -82,10 +82,26 @@ func proven(observed fleet.Observed, n *fleet.Node) bool {
 func (c *Controller) zone(host string) (fleet.Zone, bool) {
 	observed := c.observed()
 	c.settleOut(observed)
+	gated := c.atTheirGate()
 	c.mu.Lock()
 	desired, networks, out := c.desired, c.plan.Networks, maps.Clone(c.out)
 	c.mu.Unlock()
-	return zone.Of(host, desired, observed, networks, func(n fleet.NodeID) string { return out[n] })
+	return zone.Of(host, desired, observed, networks, &zone.Work{
+		Out: func(n fleet.NodeID) string { return out[n] }, Gated: func(n fleet.NodeID) bool { return gated[n] },
+	})
+}
+
+// atTheirGate are the nodes that somebody waits for to be ready.
+func (c *Controller) atTheirGate() map[fleet.NodeID]bool {
+	c.mu.Lock()
+	gated := maps.Clone(c.gated)
+	workers := map[fleet.LayerID]*rollout.Worker{}
+	for n := range gated {
+		workers[n.LayerID()] = c.workers[n.LayerID()]
+	}
+	c.mu.Unlock()
+	maps.DeleteFunc(gated, func(n fleet.NodeID, _ bool) bool { w := workers[n.LayerID()]; return w == nil || !w.Busy(n.Node) })
+	return gated
 }
 
 // tell has a host's keeper serve what is to be served now, unless it does already. Calls that wait for
@@ -184,6 +200,9 @@ func (n naming) Probe(ctx context.Context, in fleet.Instance) error {
 	if h == nil {
 		return fmt.Errorf("host %s is not known", in.Host)
 	}
+	n.mu.Lock()
+	n.gated[in.NodeID] = true
+	n.mu.Unlock()
 	return n.tell(ctx, h)
 }
 
@@ -305,6 +324,7 @@ const confirmPoll = 250 * time.Millisecond
 func (n naming) Restore(ctx context.Context, id fleet.NodeID) error {
 	n.mu.Lock()
 	n.damping.Forget(id)
+	delete(n.gated, id)
 	n.mu.Unlock()
 	n.setOut(id, "")
 	// A keeper that can't be written to is told when it can.

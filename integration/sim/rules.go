@@ -201,7 +201,7 @@ func (r *rules) guard(id fleet.LayerID) {
 	for n := 1; n <= l.Replicas; n++ {
 		node := fleet.NodeID{Environment: id.Environment, Layer: id.Layer, Node: n}
 		o, is := r.out[node]
-		if is && (o.by == byEvenkeel || time.Since(o.since) > known && !(l.HealthCheck == nil && r.runs(node))) {
+		if is && (o.by == byEvenkeel || time.Since(o.since) > known && !(l.HealthCheck == nil && r.answers(node))) {
 			out = append(out, fmt.Sprintf("%d (by %s, for %s)", n, o.by, time.Since(o.since)))
 		}
 	}
@@ -210,16 +210,27 @@ func (r *rules) guard(id fleet.LayerID) {
 	}
 }
 
-// runs says whether a node has a container that runs. Where nothing checks it, more than that can't be known.
-func (r *rules) runs(id fleet.NodeID) bool {
+// answers says whether a node runs and is to be found. Where nothing checks it, more than that can't be known.
+func (r *rules) answers(id fleet.NodeID) bool {
 	for _, name := range r.w.names {
 		for _, c := range r.w.hosts[name].containers {
-			if of, ok := c.node(); ok && of == id && c.running() && r.w.hosts[name].condition == well {
+			if of, ok := c.node(); ok && of == id && c.running() && r.w.hosts[name].condition == well && r.found(c) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// found says whether a container's keeper has it among those that are to be found, on its environment's network.
+func (r *rules) found(c *container) bool {
+	k := c.host.serving()
+	if k == nil {
+		return false
+	}
+	id, _ := c.node()
+	has, _ := k.has(c)
+	return has && c.networks[fleet.NetworkName(FleetName, id.Environment)].address.IsValid()
 }
 
 // serving are the nodes that run, answer, and are in the answers of their host's name server. It also notes what is

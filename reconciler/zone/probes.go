@@ -16,7 +16,7 @@ const (
 
 // probes are what the keeper asks of an instance: the layer's own http or tcp check at all times. Without
 // a check of ours and without the image's, each declared tcp port has to accept a connection, but only
-// while the node is gated: while it is a candidate, is kept out of the names, or was never healthy. Such a
+// while the node is gated: while it is a candidate, is kept out of the names, is at its gate, or was never healthy. Such a
 // probe never takes a node out of the names.
 //
 // A check is for the containers that were made for what is written beside it: a commit may well change the

@@ -12,14 +12,21 @@ import (
 	"github.com/evenkeel/evenkeel/spec"
 )
 
+// Work is what is being done with nodes; nil: nothing is.
+type Work struct {
+	// Out says why a node is to be kept out of its layer's names though it may well serve; empty: it isn't.
+	Out func(fleet.NodeID) string
+	// Gated says whether a node was started, also one that stays in its names, and has to be found ready.
+	Gated func(fleet.NodeID) bool
+}
+
 // Compute returns the zone of every host that was read, sorted by host. networks are those of the plan
-// for the same input. out says why a node is to be kept out of its layer's names though it may well
-// serve; empty: it isn't; nil: none is.
+// for the same input.
 //
 // A keeper is told of the nodes on its own host only, as it is with the bridge driver. Each node's current
 // instance is among them, running or not, so that its own name stays; so is a running candidate, which is
 // probed and not answered with. Superseded instances are in no zone.
-func Compute(desired *spec.Spec, observed fleet.Observed, networks []plan.EnvironmentNetwork, out func(fleet.NodeID) string) []fleet.Zone {
+func Compute(desired *spec.Spec, observed fleet.Observed, networks []plan.EnvironmentNetwork, work *Work) []fleet.Zone {
 	var hosts []*fleet.HostState
 	for i := range observed.Hosts {
 		if h := &observed.Hosts[i]; h.Reachable {
@@ -27,27 +34,27 @@ func Compute(desired *spec.Spec, observed fleet.Observed, networks []plan.Enviro
 		}
 	}
 	slices.SortFunc(hosts, func(x, y *fleet.HostState) int { return cmp.Compare(x.Name, y.Name) })
-	return compute(desired, observed, networks, out, hosts, fleet.Nodes(observed))
+	return compute(desired, observed, networks, work, hosts, fleet.Nodes(observed))
 }
 
 // Of returns the zone of one host, as Compute does, without looking at what is on other hosts only; false: the
 // host wasn't read.
-func Of(host string, desired *spec.Spec, observed fleet.Observed, networks []plan.EnvironmentNetwork, out func(fleet.NodeID) string) (fleet.Zone, bool) {
+func Of(host string, desired *spec.Spec, observed fleet.Observed, networks []plan.EnvironmentNetwork, work *Work) (fleet.Zone, bool) {
 	h := observed.Host(host)
 	if h == nil || !h.Reachable {
 		return fleet.Zone{}, false
 	}
-	return compute(desired, observed, networks, out, []*fleet.HostState{h}, fleet.NodesOn(observed, host))[0], true
+	return compute(desired, observed, networks, work, []*fleet.HostState{h}, fleet.NodesOn(observed, host))[0], true
 }
 
 // compute makes the zones of some hosts, of nodes that are all that have an instance on one of them.
-func compute(desired *spec.Spec, observed fleet.Observed, networks []plan.EnvironmentNetwork, out func(fleet.NodeID) string,
+func compute(desired *spec.Spec, observed fleet.Observed, networks []plan.EnvironmentNetwork, work *Work,
 	hosts []*fleet.HostState, nodes []fleet.Node,
 ) []fleet.Zone {
-	b := builder{desired: desired, out: out, hosts: hosts, byHost: make(map[string]int, len(hosts))}
-	if out == nil {
-		b.out = func(fleet.NodeID) string { return "" }
+	if work == nil {
+		work = &Work{Out: func(fleet.NodeID) string { return "" }, Gated: func(fleet.NodeID) bool { return false }}
 	}
+	b := builder{desired: desired, work: work, hosts: hosts, byHost: make(map[string]int, len(hosts))}
 	for i, h := range hosts {
 		b.byHost[h.Name] = i
 		b.zones = append(b.zones, fleet.Zone{
@@ -65,7 +72,7 @@ func compute(desired *spec.Spec, observed fleet.Observed, networks []plan.Enviro
 
 type builder struct {
 	desired *spec.Spec
-	out     func(fleet.NodeID) string
+	work    *Work
 	hosts   []*fleet.HostState
 	zones   []fleet.Zone
 	byHost  map[string]int
@@ -145,14 +152,14 @@ func (b *builder) addNode(n *fleet.Node) {
 		if !candidate {
 			z.Out = b.whyOut(n, in)
 		}
-		z.Probes = b.probes(n, in, candidate || b.out(n.NodeID) != "" || n.Unproven)
+		z.Probes = b.probes(n, in, candidate || b.work.Out(n.NodeID) != "" || b.work.Gated(n.NodeID) || n.Unproven)
 		b.zones[h].Nodes = append(b.zones[h].Nodes, z)
 	}
 }
 
 // whyOut is why a current instance isn't to be found under its layer's name.
 func (b *builder) whyOut(n *fleet.Node, in *fleet.Instance) string {
-	if reason := b.out(n.NodeID); reason != "" {
+	if reason := b.work.Out(n.NodeID); reason != "" {
 		return reason
 	}
 	return n.Unfit(in)

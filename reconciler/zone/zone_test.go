@@ -134,7 +134,7 @@ func TestNodes(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			zones := zone.Compute(desired(c.layer), observed(c.records, c.instances...), networks(), c.out)
+			zones := zone.Compute(desired(c.layer), observed(c.records, c.instances...), networks(), work(c.out))
 			require.Len(t, zones, 2)
 			require.Empty(t, zones[1].Nodes)
 			var got []node
@@ -201,7 +201,7 @@ func TestAnInstanceIsAskedWhatItWasMadeFor(t *testing.T) {
 			if test.before != nil {
 				o.Hosts[0].Keeper.Zone.Nodes = []fleet.ZoneNode{{Instance: in.ID, Probes: test.before}}
 			}
-			got := zone.Compute(desired(layer("web", test.layer)), o, networks(), test.out)[0].Nodes[0].Probes
+			got := zone.Compute(desired(layer("web", test.layer)), o, networks(), work(test.out))[0].Nodes[0].Probes
 			if len(test.want) == 0 {
 				require.Empty(t, got)
 				return
@@ -246,12 +246,12 @@ func TestOneHostsZone(t *testing.T) {
 		asked := 0
 		out := func(n fleet.NodeID) string { asked++; return map[int]string{2: "withdrawn"}[n.Node] }
 		for i := range o.Hosts {
-			if z, ok := zone.Of(o.Hosts[i].Name, s, o, networks, out); ok {
+			if z, ok := zone.Of(o.Hosts[i].Name, s, o, networks, work(out)); ok {
 				got = append(got, z)
 			}
 		}
 		require.LessOrEqual(t, asked, 3*2*hosts, "twice for each instance: whether it is out, and whether it is gated")
-		require.Equal(t, zone.Compute(s, o, networks, out), got)
+		require.Equal(t, zone.Compute(s, o, networks, work(out)), got)
 		require.Len(t, got, hosts-1)
 		require.Len(t, got[0].Nodes, 3)
 		_, ok := zone.Of("none", s, o, networks, nil)
@@ -282,4 +282,25 @@ func TestPermutedInputGivesTheSameZonesAndCopy(t *testing.T) {
 		got, _ := zone.Copy(s, other, networks(), zone.Outside{})
 		require.Equal(t, c, got)
 	})
+}
+
+// work keeps nodes out, and none is at its gate; nil: none is kept out either.
+func work(out func(fleet.NodeID) string) *zone.Work {
+	if out == nil {
+		out = func(fleet.NodeID) string { return "" }
+	}
+	return &zone.Work{Out: out, Gated: func(fleet.NodeID) bool { return false }}
+}
+
+// A node that stays in its names while it is restarted is asked at its gate all the same.
+func TestANodeInItsNamesIsAskedAtItsGate(t *testing.T) {
+	noCheck := func(l *spec.Layer) { l.HealthCheck = nil }
+	o := observed([]fleet.Record{current(t, "web", 1, 1)}, instance("hn1", "web", 1, 1))
+	at := work(nil)
+	n := zone.Compute(desired(layer("web", noCheck)), o, networks(), at)[0].Nodes[0]
+	require.Empty(t, n.Probes)
+	at.Gated = func(fleet.NodeID) bool { return true }
+	n = zone.Compute(desired(layer("web", noCheck)), o, networks(), at)[0].Nodes[0]
+	require.Empty(t, n.Out)
+	require.Equal(t, []fleet.Probe{{Port: 8080, Interval: 200 * time.Millisecond, Timeout: time.Second, Retries: 1, Gate: true}}, n.Probes)
 }
