@@ -63,7 +63,7 @@ func alone(n *node, in *fleet.Instance) bool {
 //	the instance              | removed
 //	current                   | only where a create replaces a first one that was never healthy
 //	superseded, running       | at once: it isn't in the names
-//	superseded, stopped       | when the layer's rollout has ended
+//	superseded, stopped       | when the layer's rollout has ended, and a keeper says that it is superseded
 //	candidate, as wanted      | where the current one is as wanted too, and no pause holds
 //	candidate, not as wanted  | at once
 //
@@ -77,7 +77,7 @@ func (w *world) leftover(l *layer, n *node, i int, rolling bool) bool {
 	case !n.wanted:
 		return true
 	case i < n.seen.Current:
-		return in.Running() || !rolling
+		return in.Running() || !rolling && n.seen.Recorded > 0
 	}
 	fitting := w.fitting(l, n)
 	return fitting == nil || fitting.ID != in.ID || !rolling

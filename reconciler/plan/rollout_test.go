@@ -458,3 +458,27 @@ func TestANodeThatIsElsewhereIsForgotten(t *testing.T) {
 		require.NotNil(t, r.Value, r.Key)
 	}
 }
+
+// While no keeper says which instance of a node is its current one, what was stopped for a newer one stays: that may not
+// have been healthy yet.
+func TestWhatIsSupersededStaysWhileNoKeeperSaysSo(t *testing.T) {
+	m := newModel("hn1")
+	s := onHosts(one, web(1))
+	m.settle(s)
+	old := *m.node(1)
+	m.node(1).Generation, m.node(1).ID, m.node(1).Name = 2, "newer", old.Name+"-2"
+	old.State = fleet.StateExited
+	m.hosts["hn1"].state.Instances = append(m.hosts["hn1"].state.Instances, old)
+	removed := func() (ids []string) {
+		for _, op := range plan.Compute(input(s, m.observe())).Hosts {
+			if op.Operation == "remove" {
+				ids = append(ids, op.Instance.ID)
+			}
+		}
+		return ids
+	}
+	m.hosts["hn1"].records["current/shop/web/1"] = fleet.CurrentRecord{Generation: 2}
+	require.Equal(t, []string{old.ID}, removed())
+	delete(m.hosts["hn1"].records, "current/shop/web/1")
+	require.Empty(t, removed())
+}
