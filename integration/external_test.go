@@ -335,7 +335,7 @@ func TestRecordsThatOthersChange(t *testing.T) {
 	require.Contains(t, others, "shop.example.com A 198.51.100.4")
 	require.True(t, record("203.0.113.2").Proxied)
 
-	run := s.command(t.Context(), "run", "--interval", "1s", "--listen", "127.0.0.1:0")
+	run := s.run("--interval", "1s")
 	p.Remove("example.com", record("203.0.113.1").ID)
 	eventually(t, patience, func() error {
 		if ours, _ := p.said(s); !slices.Equal(ours, allThree) {
@@ -343,6 +343,9 @@ func TestRecordsThatOthersChange(t *testing.T) {
 		}
 		return nil
 	})
+	run.requireMetrics(
+		`evenkeel_dns_calls_total{method="POST",outcome="200",zone="public"} 1`, `evenkeel_dns_zone_known{zone="public"} 1`,
+	)
 	run.kill()
 
 	// A CNAME of others' under another name that is wanted: said, and everything else goes on.

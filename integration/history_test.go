@@ -82,19 +82,7 @@ func TestMetricsOfARun(t *testing.T) {
 	l := s.run()
 	l.converged()
 	byHand(t, h, "kill", s.node(h, "web", 1).ID)
-	requireMetrics := func(lines ...string) {
-		t.Helper()
-		eventually(t, patience, func() error {
-			status, body := l.get("/metrics")
-			for _, line := range lines {
-				if !strings.Contains(body, line+"\n") {
-					return fmt.Errorf("%s isn't in (%d)\n%s", line, status, body)
-				}
-			}
-			return nil
-		})
-	}
-	requireMetrics(
+	l.requireMetrics(
 		`evenkeel_operations_total{environment="shop",layer="web",operation="create",outcome="done"} 1`,
 		`evenkeel_operations_total{environment="shop",layer="web",operation="start",outcome="done"} 1`,
 		`evenkeel_host_operations_total{host="h3",operation="create",outcome="done",what="keeper"} 1`,

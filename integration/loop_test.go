@@ -56,6 +56,20 @@ func (l *loop) end() {
 	}
 }
 
+// requireMetrics waits until the loop's metrics have these lines.
+func (l *loop) requireMetrics(lines ...string) {
+	l.t.Helper()
+	eventually(l.t, patience, func() error {
+		status, body := l.get("/metrics")
+		for _, line := range lines {
+			if !strings.Contains(body, line+"\n") {
+				return fmt.Errorf("%s isn't in (%d)\n%s", line, status, body)
+			}
+		}
+		return nil
+	})
+}
+
 // get asks the loop's HTTP server; status 0: it doesn't answer.
 func (l *loop) get(path string) (status int, body string) {
 	l.t.Helper()

@@ -20,7 +20,7 @@ import (
 
 const (
 	// readZones is how often, at least, a run reads the zones at providers: they tell nobody of changes.
-	readZones = time.Minute
+	readZones = 45 * time.Second
 	// externalPatience is how long a node waits for zones that can't be asked now, and externalRetry how often they are.
 	externalPatience = 20 * time.Second
 	externalRetry    = 2 * time.Second

@@ -283,7 +283,7 @@ func TestARecordThatSomebodyRemovesIsMissedWithinAMinute(t *testing.T) {
 		records, err := p.zones["example.com"].Records(t.Context())
 		require.NoError(t, err)
 		require.NoError(t, p.zones["example.com"].Delete(t.Context(), records[0]))
-		within(t, c, time.Minute+5*time.Second, "it is told of", func() bool {
+		within(t, c, time.Minute, "it is told of", func() bool {
 			d := c.CurrentDrift()
 			return slices.ContainsFunc(append(d.Drift, d.Ended...), func(f drift.Finding) bool { return f.What == drift.Record })
 		})

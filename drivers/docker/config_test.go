@@ -137,3 +137,8 @@ func TestLastLines(t *testing.T) {
 	_, _ = long.Write([]byte("\n"))
 	require.Len(t, long.all()[0], maxLine)
 }
+
+func TestWhatIsTakenWhereNothingIsSaid(t *testing.T) {
+	o := Options{}.withDefaults()
+	require.Equal(t, []time.Duration{10 * time.Second, time.Minute}, []time.Duration{o.Timeout, o.PullStall})
+}

@@ -7,6 +7,6 @@
 // which goroutines come by, so that a seed makes the same run again as far as the scheduler lets it. It is meant for
 // a synctest bubble, where time is made up; without one it still works, in real time.
 //
-// At every change of the world it is checked against what must hold always (check.go). What breaks a rule is kept
+// At every change of the world it is checked against what must hold always (rules.go). What breaks a rule is kept
 // with the moment; [World.Violations] tells.
 package sim
