@@ -136,7 +136,7 @@ func TestWhatIsGivenUpComesToAKeeperBeforeTheNext(t *testing.T) {
 				require.NoError(t, c.tell(ctx, h))
 				require.Equal(t, []string{withdrawn + "one", withdrawn + "two"}, slow.log)
 				want := 6 * time.Second
-				if cause == context.Canceled {
+				if errors.Is(cause, context.Canceled) {
 					want = 4 * time.Second // what nobody asks for any more is ended
 				}
 				require.Equal(t, want, time.Since(begun))

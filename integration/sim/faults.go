@@ -105,17 +105,31 @@ func (w *World) strikeNode(r *rand.Rand, h *Host, long time.Duration) string {
 	}
 	kind := pick(r, "killed", "ends", "ends", mayBeSick, mayBeSick, "removed", "paused", "renamed", "disconnected", "restart policy", "file changed", "limits", "cpuset")
 	w.note("FAULT: %s on %s: %s", c.name, h.name, kind)
+	if kind == "sick" {
+		w.sicken(c, long)
+	} else {
+		h.meddle(c, kind)
+	}
+	return kind
+}
+
+// sicken has a container not answer for a while.
+func (w *World) sicken(c *container, long time.Duration) {
+	h := c.host
+	c.sickUntil = time.Now().Add(long)
+	w.later(execRetries*execInterval, func() { h.tell(c, "health_status: unhealthy"); h.changed(byFault) })
+	w.later(long, func() { h.tell(c, "health_status: healthy"); h.changed(byFault) })
+	h.changed(byFault)
+}
+
+// meddle has somebody, or something, do it to a container.
+func (h *Host) meddle(c *container, kind string) {
 	switch kind {
 	case "killed":
 		c.byHand = true
 		c.end(137, byFault)
 	case "ends":
 		c.end(1, byItself)
-	case "sick":
-		c.sickUntil = time.Now().Add(long)
-		w.later(execRetries*execInterval, func() { h.tell(c, "health_status: unhealthy"); h.changed(byFault) })
-		w.later(long, func() { h.tell(c, "health_status: healthy"); h.changed(byFault) })
-		h.changed(byFault)
 	case "removed":
 		h.remove(c, byFault)
 	case "paused":
@@ -143,7 +157,6 @@ func (w *World) strikeNode(r *rand.Rand, h *Host, long time.Duration) string {
 		h.tell(c, "update")
 		h.changed(byFault)
 	}
-	return kind
 }
 
 // strikeZone has somebody remove one of our records, or change where it leads or for how long.
