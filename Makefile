@@ -10,7 +10,8 @@ LINT       := $(GO) tool -modfile=tools/go.mod golangci-lint
 UNITS       = $(shell $(GO) list ./... | grep -v /evenkeel/integration) ./integration/sim
 # The long tests but for the simulated fleet's, which takes all of the machine for itself.
 SOAKS       = $(shell $(GO) list ./integration/... | grep -v /integration/sim)
-# How many runs of the simulated fleet the long tests make.
+# Which long tests run, and how many runs of the simulated fleet they make.
+SOAK       ?= Soak
 SEEDS      ?= 10000
 # More for go test, for example V=-v.
 V          ?=
@@ -43,8 +44,8 @@ integration: ## Run the tests against real Docker hosts (as root)
 
 soak: ## Run the long tests (tag soak)
 	@$(PREFLIGHT) test
-	$(GO) test -count=1 -timeout 60m -tags soak -run Soak $(V) ./integration/sim -seeds $(SEEDS)
-	$(GO) test -count=1 -parallel 3 -timeout 40m -tags soak -run Soak $(V) $(SOAKS)
+	$(GO) test -count=1 -timeout 60m -tags soak -run '$(SOAK)' $(V) ./integration/sim -seeds $(SEEDS)
+	$(GO) test -count=1 -parallel 3 -timeout 40m -tags soak -run '$(SOAK)' $(V) $(SOAKS)
 
 bench: ## Measure against bare engine calls, as ratios in one run
 	@$(PREFLIGHT) test

@@ -239,13 +239,14 @@ func TestNodesThatShareARecord(t *testing.T) {
 	s.apply()
 	require.Zero(t, p.writes(), "another node of the host serves at all times")
 
+	events := watched(t, s.hosts[0], s.fleet)
 	s.environment("shop", fmt.Sprintf(sharedWeb, 3, "simultaneous"))
 	s.apply()
 	require.Equal(t, []int{1, 1}, []int{p.Count(http.MethodDelete), p.Count(http.MethodPost)})
 	gone, back := p.when("DELETE 203.0.113.1"), p.when("POST 203.0.113.1")
 	require.False(t, gone.IsZero(), "with the last of them it went")
-	last := happened(t, s.hosts[0], "kill", fleet.ContainerName(s.fleet, fleet.NodeID{Environment: "shop", Layer: "web", Node: 1}, 2))
-	if other := happened(t, s.hosts[0], "kill", fleet.ContainerName(s.fleet, fleet.NodeID{Environment: "shop", Layer: "web", Node: 2}, 2)); other.After(last) {
+	last := events.first("kill", fleet.ContainerName(s.fleet, fleet.NodeID{Environment: "shop", Layer: "web", Node: 1}, 2))
+	if other := events.first("kill", fleet.ContainerName(s.fleet, fleet.NodeID{Environment: "shop", Layer: "web", Node: 2}, 2)); other.After(last) {
 		last = other
 	}
 	waited(t, "the provider's edge", gone, last, 5*time.Second)

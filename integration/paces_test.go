@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,13 +62,14 @@ func TestPacesForReal(t *testing.T) {
 	}
 	gone := s.node(host, "outside", 2)
 
+	events := map[*hosts.Host]*happenings{inside: watched(t, inside, s.fleet), host: watched(t, host, s.fleet)}
 	s.environment("shop", fmt.Sprintf(pacedLayers, 2, 1))
 	s.apply()
 	past := s.journal()
 	for n := 2; n >= 1; n-- {
 		now := s.node(inside, "inside", n)
 		old := fleet.ContainerName(s.fleet, now.NodeID, now.Generation-1)
-		stopped, ended := happened(t, inside, "kill", old), happened(t, inside, "die", old)
+		stopped, ended := events[inside].first("kill", old), events[inside].first("die", old)
 		drained := 2 * time.Second
 		if n == 2 {
 			drained += 3 * time.Second
@@ -77,7 +79,7 @@ func TestPacesForReal(t *testing.T) {
 		waited(t, "minHealthy", now.StartedAt, past.at("inside", n, "restore"), 2*time.Second)
 	}
 	waited(t, "delay", past.at("inside", 2, "done"), past.at("inside", 1, "withdraw"), 3*time.Second)
-	waited(t, "external ttl", p.when("DELETE "+s.public[host.Name()]), happened(t, host, "kill", gone.Name), time.Minute)
+	waited(t, "external ttl", p.when("DELETE "+s.public[host.Name()]), events[host].first("kill", gone.Name), time.Minute)
 }
 
 // waited requires that something came no earlier than a while after another.
@@ -103,15 +105,58 @@ func holdOpen(t *testing.T, h *hosts.Host, address string) {
 	require.Equal(t, http.StatusOK, resp.StatusCode)
 }
 
-// happened is when something first happened to a container, as its engine tells.
-func happened(t *testing.T, h *hosts.Host, action, container string) time.Time {
+// happenings are what an engine tells of a fleet's containers.
+type happenings struct {
+	t    *testing.T
+	host string
+
+	mu    sync.Mutex
+	lines []string
+}
+
+// watched listens to an engine until the test ends: of what was long ago it keeps only the last few events.
+func watched(t *testing.T, h *hosts.Host, fleetName string) *happenings {
 	t.Helper()
-	out := byHand(t, h, "events", "--since", "10m", "--until", strconv.FormatInt(time.Now().Unix()+1, 10),
-		"--filter", "event="+action, "--filter", "container="+container, "--format", "{{.TimeNano}}")
-	line, _, _ := strings.Cut(out, "\n")
-	n, err := strconv.ParseInt(line, 10, 64)
-	require.NoError(t, err, "%s of %s on %s: %s", action, container, h.Name(), out)
-	return time.Unix(0, n)
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd, err := h.Command(ctx, "docker", "events", "--since", strconv.FormatInt(time.Now().Unix(), 10),
+		"--filter", "label="+fleet.LabelFleet+"="+fleetName, "--format", "{{.TimeNano}} {{.Action}} {{.Actor.Attributes.name}}")
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	e, done := &happenings{t: t, host: h.Name()}, make(chan struct{})
+	go func() {
+		defer close(done)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			e.mu.Lock()
+			e.lines = append(e.lines, lines.Text())
+			e.mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		_ = cmd.Wait() // it was killed
+	})
+	return e
+}
+
+// first is when something first happened to a container.
+func (e *happenings) first(action, container string) (at time.Time) {
+	e.t.Helper()
+	eventually(e.t, patience, func() error {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		for _, line := range e.lines {
+			if nano, what, _ := strings.Cut(line, " "); what == action+" "+container {
+				n, err := strconv.ParseInt(nano, 10, 64)
+				at = time.Unix(0, n)
+				return err
+			}
+		}
+		return fmt.Errorf("no %s of %s on %s is told: %s", action, container, e.host, e.lines)
+	})
+	return at
 }
 
 // past is what the journal tells.

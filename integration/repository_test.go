@@ -113,7 +113,7 @@ func (p *published) outlivesFaults(l *loop) {
 		})
 		require.Equal(p.t, good, st.Revision, fault.name)
 		require.Contains(p.t, st.Refused, p.relay.address, "where")
-		require.Contains(p.t, l.stderr.String(), fault.says)
+		eventually(p.t, patience, func() error { return unless(strings.Contains(l.stderr.String(), fault.says), "it isn't told") })
 		if i == 0 {
 			victim := p.node(p.hosts[0], "web", 1)
 			byHand(p.t, p.hosts[0], "kill", victim.ID)
