@@ -53,6 +53,7 @@ bench: ## Measure against bare engine calls, as ratios in one run
 
 lint: ## Check style and who imports whom
 	$(LINT) run --allow-parallel-runners ./...
+	@unformatted=$$(gofmt -l tools) && test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
 
 docs: ## Write docs/cli.md, docs/metrics.md and docs/spec.md anew
 	$(GO) test ./cmd/evenkeel ./server/metrics ./schema -run TestReferenceIsFresh -update

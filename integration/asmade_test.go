@@ -76,8 +76,9 @@ const everyName = `
     - {name: shop.example.net, layer: web}
 `
 
-// hostsElsewhere are the keys of a Fleet that only hosts elsewhere have: TestHostsElsewhere uses those.
-var hostsElsewhere = []string{"spec.hosts.[].tls", "spec.hosts.[].ssh"}
+// hostsElsewhere are the keys of a Fleet that only hosts elsewhere have, or zones at name servers: TestHostsElsewhere
+// and TestRecordsAtANameServer use those.
+var hostsElsewhere = []string{"spec.hosts.[].tls", "spec.hosts.[].ssh", "spec.dns.external.[].server", "spec.dns.external.[].tsig"}
 
 // keysOf are the paths of all keys that a schema knows below a definition: [] is any item of a list, and {} the
 // value of any key.

@@ -31,10 +31,11 @@ func spread(version, replicas int) string {
 	return strings.Replace(layers, "replicas: 1", fmt.Sprintf("replicas: %d", replicas), 1)
 }
 
-// faulty does something to a host within a bounded time.
+// faulty does something to a host within a bounded time: an engine that was killed looks after dozens of containers
+// before it answers.
 func faulty(t *testing.T, do func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
 	require.NoError(t, do(ctx))
 }

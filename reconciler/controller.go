@@ -33,7 +33,7 @@ type Controller struct {
 	waiting  string        // who holds the lease, while it isn't us
 	hosts    map[string]*host
 	out      map[fleet.NodeID]string // nodes that are kept out of their layer's names, and why
-	gated    map[fleet.NodeID]bool   // nodes that were started and have not been found ready, as long as they are worked on
+	gated    map[fleet.NodeID]int    // nodes that were started and have not been found ready; how often they were
 	ends     map[fleet.NodeID]bool   // those that may be ending, as a controller before this one wished
 	stop     <-chan struct{}         // closed: what waits only for the time ends
 	outages  map[fleet.LayerID]bool  // layers that were said to have no healthy node
@@ -100,7 +100,7 @@ func New(o Options) *Controller {
 	return &Controller{
 		opts: o, slots: rollout.NewSlots(),
 		outages: map[fleet.LayerID]bool{},
-		hosts:   map[string]*host{}, ended: map[fleet.LayerID]int{}, out: map[fleet.NodeID]string{}, gated: map[fleet.NodeID]bool{}, cleared: map[string]bool{}, ends: map[fleet.NodeID]bool{}, images: map[string]*lookup{},
+		hosts:   map[string]*host{}, ended: map[fleet.LayerID]int{}, out: map[fleet.NodeID]string{}, gated: map[fleet.NodeID]int{}, cleared: map[string]bool{}, ends: map[fleet.NodeID]bool{}, images: map[string]*lookup{},
 		outside: &outside{Names: external.New(external.Options{})},
 		workers: map[fleet.LayerID]*rollout.Worker{}, chores: map[string]time.Time{},
 		kicks: make(chan struct{}, 1),

@@ -169,7 +169,9 @@ func (c *Controller) carryOut(ctx context.Context, p plan.Plan, number int) bool
 		if w == nil {
 			break
 		}
-		w.Offer(l, func(op plan.Operation) bool { return c.ready(op.After, healthy) })
+		w.Offer(l, func(op plan.Operation) bool { // an operation may have ended just now
+			return !c.outdated(l.ID(), number) && (op.Kind != plan.Create || c.ready(op.After, healthy))
+		})
 	}
 	for i := range p.Settled {
 		if w := c.workerAtHand(p.Settled[i].ID()); w != nil {

@@ -82,6 +82,65 @@ func TestAWithdrawalSaysWhatBecameOfTheAnswers(t *testing.T) {
 	})
 }
 
+// A node that was unhealthy when it was looked at last may have come back, and be found, until it is withdrawn.
+func TestAWithdrawalLooksOnceMoreAtANodeThatFailed(t *testing.T) {
+	for name, comesBack := range map[string]bool{"it came back": true, "it still fails": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, h1, h2 := two(t)
+				checked := "      replicas: 2\n      ports: [{name: http, port: 80}]\n      healthCheck: {http: {port: http, path: /}}\n"
+				r.write("blog.yaml", strings.Replace(environment("blog", "app:1", "h1"), "      replicas: 1\n", checked, 1))
+				require.True(t, apply(t, controller(t, r, h1, h2)).Converged)
+				c, ctx := ready(t, r, h1, h2)
+				id := fleet.NodeID{Environment: "blog", Layer: "web", Node: 2}
+				c.ends[id] = true // nobody works on it, who would keep it out
+				probed := func(healthy bool) {
+					h1.keeper.mu.Lock()
+					defer h1.keeper.mu.Unlock()
+					h1.keeper.judge = func(n fleet.ZoneNode) (fleet.ProbeResult, bool) {
+						return fleet.ProbeResult{Healthy: healthy || n.NodeID != id, For: time.Minute}, true
+					}
+				}
+				probed(false)
+				<-c.read(ctx, c.host("h1"), 0)
+				require.False(t, naming{c}.mayServe(id))
+				probed(comesBack)
+				w, err := naming{c}.Withdraw(ctx, id, "redeploy")
+				require.NoError(t, err)
+				require.Equal(t, []bool{comesBack, comesBack}, []bool{w.Served, w.Internal})
+			})
+		})
+	}
+}
+
+// A node whose restart was overtaken at its gate is asked there until it is ready, though nobody waits for that any more.
+func TestANodeStaysAtItsGateUntilItIsReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, h1, h2 := two(t)
+		r.write("blog.yaml", strings.Replace(environment("blog", "app:1", "h1"), "      replicas: 1\n", "      replicas: 1\n      ports: [{name: http, port: 80}]\n", 1))
+		require.True(t, apply(t, controller(t, r, h1, h2)).Converged)
+		c, ctx := ready(t, r, h1, h2)
+		id := fleet.NodeID{Environment: "blog", Layer: "web", Node: 1}
+		c.gated[id] = 1
+		asked := func(is bool) []fleet.Probe {
+			h1.keeper.mu.Lock()
+			h1.keeper.judge = func(fleet.ZoneNode) (fleet.ProbeResult, bool) {
+				return fleet.ProbeResult{Healthy: is, For: time.Minute}, true
+			}
+			h1.keeper.mu.Unlock()
+			<-c.read(ctx, c.host("h1"), 0)
+			z, ok := c.zone("h1")
+			require.True(t, ok)
+			return z.Nodes[0].Probes
+		}
+		require.NotEmpty(t, asked(false))
+		require.NotEmpty(t, asked(false))
+		require.Empty(t, asked(true))
+		require.Empty(t, c.gated)
+		require.Empty(t, asked(false), "what a port says matters only at the gate")
+	})
+}
+
 func (k *keeper) zone() fleet.Zone {
 	k.mu.Lock()
 	defer k.mu.Unlock()

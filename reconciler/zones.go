@@ -82,17 +82,18 @@ func proven(observed fleet.Observed, n *fleet.Node) bool {
 func (c *Controller) zone(host string) (fleet.Zone, bool) {
 	observed := c.observed()
 	c.settleOut(observed)
-	gated := c.atTheirGate()
+	gated := c.atTheirGate(observed)
 	c.mu.Lock()
 	desired, networks, out := c.desired, c.plan.Networks, maps.Clone(c.out)
 	c.mu.Unlock()
 	return zone.Of(host, desired, observed, networks, &zone.Work{
-		Out: func(n fleet.NodeID) string { return out[n] }, Gated: func(n fleet.NodeID) bool { return gated[n] },
+		Out: func(n fleet.NodeID) string { return out[n] }, Gated: func(n fleet.NodeID) bool { return gated[n] > 0 },
 	})
 }
 
-// atTheirGate are the nodes that somebody waits for to be ready.
-func (c *Controller) atTheirGate() map[fleet.NodeID]bool {
+// atTheirGate are the nodes that were started and have not been found ready: somebody waits for that, or did until a newer
+// revision overtook it.
+func (c *Controller) atTheirGate(observed fleet.Observed) map[fleet.NodeID]int {
 	c.mu.Lock()
 	gated := maps.Clone(c.gated)
 	workers := map[fleet.LayerID]*rollout.Worker{}
@@ -100,7 +101,19 @@ func (c *Controller) atTheirGate() map[fleet.NodeID]bool {
 		workers[n.LayerID()] = c.workers[n.LayerID()]
 	}
 	c.mu.Unlock()
-	maps.DeleteFunc(gated, func(n fleet.NodeID, _ bool) bool { w := workers[n.LayerID()]; return w == nil || !w.Busy(n.Node) })
+	for id, times := range gated {
+		if w := workers[id.LayerID()]; w != nil && w.Busy(id.Node) {
+			continue
+		}
+		if n := fleet.NodeOf(observed, id); n == nil || n.CurrentInstance() == nil || !n.CurrentInstance().Running() || proven(observed, n) {
+			delete(gated, id)
+			c.mu.Lock()
+			if c.gated[id] == times { // else it has been started again meanwhile
+				delete(c.gated, id)
+			}
+			c.mu.Unlock()
+		}
+	}
 	return gated
 }
 
@@ -183,7 +196,7 @@ func (h *host) serve(ctx context.Context, k Keeper, z fleet.Zone) error {
 	h.told, h.toldAt = &z, time.Now()
 	if h.state.Keeper != nil {
 		s := *h.state.Keeper
-		s.Zone = z
+		s.Zone, s.Health = z, s.Zone.StillTold(s.Health, &z)
 		h.state.Keeper = &s
 	}
 	h.mu.Unlock()
@@ -201,17 +214,16 @@ func (n naming) Probe(ctx context.Context, in fleet.Instance) error {
 		return fmt.Errorf("host %s is not known", in.Host)
 	}
 	n.mu.Lock()
-	n.gated[in.NodeID] = true
+	n.gated[in.NodeID]++
 	n.mu.Unlock()
 	return n.tell(ctx, h)
 }
 
 func (n naming) Withdraw(ctx context.Context, id fleet.NodeID, reason string) (rollout.Withdrawn, error) {
-	answered := n.answering(id)
-	served := n.mayServe(id)
+	found, served, failing := n.answering(id), n.mayServe(id), n.failing(id)
 	n.setOut(id, withdrawn+reason)
 	n.mu.Lock()
-	w := rollout.Withdrawn{TTL: n.desired.Fleet.Internal.TTL, Served: served}
+	w := rollout.Withdrawn{TTL: n.desired.Fleet.Internal.TTL}
 	n.mu.Unlock()
 	var lost []string
 	var inside, outside error
@@ -220,10 +232,36 @@ func (n naming) Withdraw(ctx context.Context, id fleet.NodeID, reason string) (r
 	wg.Go(func() { lost, inside = n.confirmAll(ctx, n.wantedHosts()) })
 	wg.Go(func() { leave, outside = n.external().leave(ctx, id) })
 	wg.Wait()
+	cameBack := failing && !n.stillFailing(ctx, id)
+	answered := slices.DeleteFunc(found, func(a answering) bool { return !a.before && failing && !cameBack })
+	w.Served = served || cameBack
 	w.Stale, w.TTL = lost, max(w.TTL, leave.Lasts)
 	w.External = leave.Lasts > 0
-	w.Internal = slices.ContainsFunc(answered, func(h *host) bool { return h.answersWithout(id) })
+	w.Internal = slices.ContainsFunc(answered, func(a answering) bool { return a.host.answersWithout(id) })
 	return w, errors.Join(inside, outside)
+}
+
+// failing says whether a node's health check, or a probe, failed when it was looked at last.
+func (n naming) failing(id fleet.NodeID) bool {
+	observed := n.observed()
+	node := fleet.NodeOf(observed, id)
+	return node != nil && fleet.Failing(observed, node)
+}
+
+// stillFailing looks at a node once more that failed: it may have come back since, and been found until it was withdrawn.
+func (n naming) stillFailing(ctx context.Context, id fleet.NodeID) bool {
+	node := fleet.NodeOf(n.observed(), id)
+	if node == nil || node.CurrentInstance() == nil {
+		return false
+	}
+	if h := n.host(node.CurrentInstance().Host); h != nil {
+		select {
+		case <-n.read(ctx, h, 0):
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return n.failing(id)
 }
 
 func (n naming) Remembered(id fleet.NodeID) time.Duration { return n.external().Remembered(id) }
@@ -235,27 +273,39 @@ func (n naming) mayServe(id fleet.NodeID) bool {
 	return node != nil && (fleet.Serving(observed, node) == "" || fleet.Unknown(observed, node))
 }
 
-// answering are the hosts whose keepers may answer with a node now: it isn't known to be unhealthy, and is to be found
-// as they were told last, or was when it was withdrawn without their having been told since that it is back.
-func (n naming) answering(id fleet.NodeID) []*host {
-	observed := n.observed()
-	node := fleet.NodeOf(observed, id)
+// answering is a host whose keeper may answer with a node.
+type answering struct {
+	host   *host
+	before bool // it has been told already that the node is out, and may have answered with it shortly before
+}
+
+// answering are the hosts whose keepers may answer with a node now if it is healthy: it is to be found as they were
+// told last, or was when it was withdrawn without their having been told since that it is back.
+func (n naming) answering(id fleet.NodeID) []answering {
 	n.mu.Lock()
 	out := n.out[id]
 	n.mu.Unlock()
-	if node == nil || out != "" {
+	if fleet.NodeOf(n.observed(), id) == nil || out != "" {
 		return nil
 	}
-	return slices.DeleteFunc(n.allHosts(), func(h *host) bool {
+	var all []answering
+	for _, h := range n.allHosts() {
 		h.mu.Lock()
-		defer h.mu.Unlock()
-		if h.told == nil {
-			return true
+		told := h.told
+		h.mu.Unlock()
+		if told == nil {
+			continue
 		}
-		return !slices.ContainsFunc(h.told.Nodes, func(z fleet.ZoneNode) bool {
-			return z.NodeID == id && !z.Candidate && (z.Out == "" && !fleet.Unhealthy(observed, node) || strings.HasPrefix(z.Out, withdrawn))
-		})
-	})
+		for i := range told.Nodes {
+			z := &told.Nodes[i]
+			before := strings.HasPrefix(z.Out, withdrawn)
+			if z.NodeID == id && !z.Candidate && (z.Out == "" || before) {
+				all = append(all, answering{h, before})
+				break
+			}
+		}
+	}
+	return all
 }
 
 // answersWithout says whether the host's keeper has another node of the layer to answer with than the one that is out.

@@ -11,8 +11,11 @@ import (
 	"github.com/evenkeel/evenkeel/schema"
 )
 
-// ProviderCloudflare is the DNS provider of that name.
-const ProviderCloudflare = "cloudflare"
+// The DNS providers.
+const (
+	ProviderCloudflare = "cloudflare"
+	ProviderRFC2136    = "rfc2136" // any name server that takes dynamic updates
+)
 
 // ExternalZone is a zone at a DNS provider.
 type ExternalZone struct {
@@ -20,8 +23,17 @@ type ExternalZone struct {
 	Provider string
 	Zone     string // lower case, without a trailing dot
 	TTL      time.Duration
-	Token    From
+	Token    From   // Cloudflare's
 	BaseURL  string // another address of the provider's API; empty: its own
+	Server   string // host:port of the zone's own server, with rfc2136
+	TSIG     TSIG
+}
+
+// TSIG is the key that messages to a name server are signed with.
+type TSIG struct {
+	Name      string
+	Algorithm string // hmac-sha256
+	Secret    From   // base64
 }
 
 // RecordType is what an external name is served as.
@@ -68,6 +80,7 @@ func (r *reader) externalZones(n *schema.Node) []ExternalZone {
 	r.unique(n.List(), "zone", func(item *schema.Node) *schema.Node { return item.Get("zone") })
 	var zones []ExternalZone
 	for _, item := range n.List() {
+		r.ofProvider(item)
 		zones = append(zones, ExternalZone{
 			Name:     text(item.Get("name"), ""),
 			Provider: text(item.Get("provider"), ""),
@@ -75,10 +88,62 @@ func (r *reader) externalZones(n *schema.Node) []ExternalZone {
 			TTL:      r.seconds(item.Get("ttl"), time.Minute, span{time.Minute, 24 * time.Hour}),
 			Token:    r.from(item.At("credentials", "tokenFrom")),
 			BaseURL:  r.baseURL(item.Get("baseURL")),
+			Server:   r.nameserver(item.Get("server")),
+			TSIG:     r.tsig(item.Get("tsig")),
 		})
 	}
 	slices.SortFunc(zones, func(a, b ExternalZone) int { return cmp.Compare(a.Name, b.Name) })
 	return zones
+}
+
+// ofProvider wants the keys of a zone's provider, and no other's.
+func (r *reader) ofProvider(zone *schema.Node) {
+	type key struct{ provider, name, example string }
+	provider := text(zone.Get("provider"), "")
+	if provider != ProviderCloudflare && provider != ProviderRFC2136 {
+		return // the schema has said so
+	}
+	for _, k := range []key{
+		{ProviderCloudflare, "credentials", "{tokenFrom: {env: CLOUDFLARE_API_TOKEN}}"}, {ProviderCloudflare, "baseURL", ""},
+		{ProviderRFC2136, "server", "10.0.0.2:53"}, {ProviderRFC2136, "tsig", "{name: evenkeel, secretFrom: {file: tsig}}"},
+	} {
+		n := zone.Get(k.name)
+		switch {
+		case n != nil && k.provider != provider:
+			r.problem(n, "is only for the provider %s, and this zone's is %s: remove it", k.provider, provider)
+		case n == nil && k.provider == provider && k.example != "":
+			r.missing(zone, k.name, "is missing, and the provider %s needs it: write one such as %s: %s", provider, k.name, k.example)
+		}
+	}
+}
+
+// nameserver reads where a zone's own server is; without a port it is DNS's.
+func (r *reader) nameserver(n *schema.Node) string {
+	written, ok := n.Text()
+	if !ok {
+		return ""
+	}
+	host, port := written, "53"
+	if a, err := netip.ParseAddr(strings.Trim(written, "[]")); err == nil {
+		host = a.String()
+	} else if i := strings.LastIndexByte(written, ':'); i >= 0 {
+		host, port = strings.Trim(written[:i], "[]"), written[i+1:]
+	}
+	if _, err := netip.ParseAddr(host); err != nil && !isHostname(host) || !isPort(port) {
+		r.problem(n, "%q is no name server: write its address and port, such as 10.0.0.2:53", written)
+	}
+	return joinPort(host, port)
+}
+
+func (r *reader) tsig(n *schema.Node) TSIG {
+	if n == nil {
+		return TSIG{}
+	}
+	return TSIG{
+		Name:      strings.TrimSuffix(text(n.Get("name"), ""), "."),
+		Algorithm: text(n.Get("algorithm"), "hmac-sha256"),
+		Secret:    r.from(n.Get("secretFrom")),
+	}
 }
 
 // baseURL wants an address that a token may be sent to.
@@ -236,8 +301,12 @@ func (x *nameReader) service(l *Layer, published []string) {
 
 // against finds the zone of a name, and checks that its hosts have what it is to lead to.
 func (x *nameReader) against(f *Fleet) {
-	if x.zone(f) == nil {
+	z := x.zone(f)
+	if z == nil {
 		return
+	}
+	if x.name.Proxied && z.Provider == ProviderRFC2136 {
+		x.problem(x.node.Get("proxied"), "the zone %s is at a name server of its own (provider rfc2136), which proxies nothing: remove it", z.Zone)
 	}
 	var l *layerReader
 	for _, other := range x.layers {

@@ -72,7 +72,11 @@ func TestExternalNames(t *testing.T) {
 	s, err := spec.Load(os.DirFS("testdata/full"))
 	require.NoError(t, err)
 	require.Equal(t, []spec.ExternalZone{
+		{Name: "corp", Provider: "rfc2136", Zone: "corp.example", TTL: time.Minute, Server: "192.0.2.2:53",
+			TSIG: spec.TSIG{Name: "evenkeel", Algorithm: "hmac-sha256", Secret: spec.From{File: "tsig"}}},
 		{Name: "eu", Provider: "cloudflare", Zone: "eu.example.com", TTL: time.Minute, Token: spec.From{File: "cloudflare/token"}, BaseURL: "https://api.example.com/v4"},
+		{Name: "lab", Provider: "rfc2136", Zone: "lab.example", TTL: time.Minute, Server: "[2001:db8::2]:5353",
+			TSIG: spec.TSIG{Name: "evenkeel", Algorithm: "hmac-sha512", Secret: spec.From{Env: "TSIG"}}},
 		{Name: "public", Provider: "cloudflare", Zone: "example.com", TTL: 2 * time.Minute, Token: spec.From{Env: "CLOUDFLARE_API_TOKEN"}},
 	}, s.Fleet.External)
 	require.Equal(t, []netip.Addr{netip.MustParseAddr("203.0.113.7"), netip.MustParseAddr("2001:db8::7")}, s.Fleet.Host("hn1").PublicAddresses)

@@ -25,7 +25,7 @@ func newKeeperCommand(p *program) *cobra.Command {
 		Args:   knownCommand,
 		RunE:   func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newKeeperServeCommand(p), newKeeperConnectCommand(p), newKeeperDrainCommand(p))
+	cmd.AddCommand(newKeeperServeCommand(p), newKeeperConnectCommand(p), newKeeperDrainCommand(p), newKeeperLinksCommand(p))
 	return cmd
 }
 

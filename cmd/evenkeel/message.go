@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/evenkeel/evenkeel/drivers/dns/cloudflare"
+	"github.com/evenkeel/evenkeel/drivers/dns/rfc2136"
 	"github.com/evenkeel/evenkeel/drivers/git"
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/schema"
@@ -51,8 +52,9 @@ func plainly(text string) string {
 // remedy says what to do about errors that don't say it themselves.
 func remedy(err error) string {
 	var zone *cloudflare.Error
+	var served *rfc2136.Error
 	switch {
-	case git.ReasonOf(err) != "", errors.As(err, &zone): // says it
+	case git.ReasonOf(err) != "", errors.As(err, &zone), errors.As(err, &served): // says it
 		return ""
 	case errors.Is(err, fleet.ErrUnreachable):
 		return "Check that the Docker Engine runs and that its endpoint in the Fleet is right: docker -H ENDPOINT version"

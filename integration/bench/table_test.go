@@ -30,13 +30,6 @@ func ratio(b *testing.B, what string, ours, bare []time.Duration, goal float64) 
 	})
 }
 
-// limit adds a median that has to stay below a time.
-func limit(b *testing.B, what string, took []time.Duration, goal time.Duration) {
-	m := median(took)
-	b.ReportMetric(float64(m.Microseconds())/1000, "ms")
-	note(what, show(m), "", show(m), "< "+goal.String(), m < goal)
-}
-
 // note adds a line with nothing to be measured against.
 func note(what, ours, bare, value, goal string, met bool) {
 	figures = append(figures, figure{what, ours, bare, value, goal, met})

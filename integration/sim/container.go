@@ -29,7 +29,8 @@ type container struct {
 	restarts int
 	// byHand: it was ended through the engine, which leaves it alone from then on.
 	byHand bool
-	life   int // counts its starts and ends
+	asked  bool // it was asked to end before it answered, and so won't begin to
+	life   int  // counts its starts and ends
 	// resumes: it is started again when its host has power again.
 	resumes bool
 
@@ -103,7 +104,7 @@ func (c *container) ready() bool {
 	if !c.listens {
 		return c.state == fleet.StateRunning // nobody can tell more
 	}
-	return c.state == fleet.StateRunning && !c.behaviour.broken && !now.Before(c.started.Add(c.behaviour.startup)) && !now.Before(c.sickUntil)
+	return c.state == fleet.StateRunning && !c.asked && !c.behaviour.broken && !now.Before(c.started.Add(c.behaviour.startup)) && !now.Before(c.sickUntil)
 }
 
 // execInterval is how often the engine checks, and how many checks in a row make it unhealthy.
@@ -196,7 +197,7 @@ func (c *container) run(by cause) error {
 		return fmt.Errorf("port is already allocated: %w", fleet.ErrConflict)
 	}
 	c.published = slices.Clone(c.wanted)
-	c.state, c.started, c.exit, c.byHand = fleet.StateRunning, time.Now(), 0, false
+	c.state, c.started, c.exit, c.byHand, c.asked = fleet.StateRunning, time.Now(), 0, false, false
 	c.life++
 	h.w.note("%s: %s started by %s", h.name, c.name, by)
 	if c.labels[fleet.LabelRole] == fleet.RoleKeeper {

@@ -173,7 +173,8 @@ func (h *Host) stop(id string, grace time.Duration) error {
 		w.mu.Unlock()
 		return fleet.ErrNotFound
 	}
-	c.byHand = true // from now on the engine leaves it alone when it ends
+	c.byHand = true      // from now on the engine leaves it alone when it ends
+	c.asked = !c.ready() // what is asked to end before it answers doesn't begin to
 	took := min(c.behaviour.ending, grace)
 	if c.running() {
 		w.rules.stopping(c)

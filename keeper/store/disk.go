@@ -110,12 +110,17 @@ type Lock struct{ f *os.File }
 var ErrLocked = errors.New("another keeper writes there")
 
 // TryLock takes the right to write to dir, or says ErrLocked.
-func TryLock(dir string) (*Lock, error) {
+func TryLock(dir string) (*Lock, error) { return lock(dir, unix.LOCK_NB) }
+
+// TakeLock takes the right to write to dir, and waits for it.
+func TakeLock(dir string) (*Lock, error) { return lock(dir, 0) }
+
+func lock(dir string, how int) (*Lock, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|how); err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, ErrLocked

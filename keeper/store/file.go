@@ -67,3 +67,9 @@ func unwrap(b []byte) ([]byte, error) {
 	}
 	return body, nil
 }
+
+// Save writes one value into a file of a folder, so that a reader finds the old one or the new, whole.
+func Save(dir, name string, v any) error { return save(&disk{dir: dir}, name, v) }
+
+// Load reads what Save wrote, of at most limit bytes. A missing file leaves v as it is.
+func Load(dir, name string, limit int64, v any) error { return load(&disk{dir: dir}, name, limit, v) }

@@ -195,6 +195,18 @@ var faults = []fault{
 	}, doctor.Problem, doctor.DNS, "", "isn't set", "set the variable or write the file"},
 	{"a token that may only read", func(f *doctor.Facts) { f.Zones[0].Problem, f.Zones[0].Denied = "and not edit them", true }, doctor.Problem, doctor.DNS, "", "not edit", "Zone.DNS: Edit"},
 	{"a provider that doesn't answer", func(f *doctor.Facts) { f.Zones[0].Problem, f.Zones[0].Read = "no answer within 30s", false }, doctor.Problem, doctor.DNS, "", "no answer", "`baseURL`"},
+	{"a key that is refused", func(f *doctor.Facts) {
+		f.Desired.Fleet.External[0].Provider = spec.ProviderRFC2136
+		f.Zones[0].Problem, f.Zones[0].Denied, f.Zones[0].Read = "it refuses that to the TSIG key", true, false
+	}, doctor.Problem, doctor.DNS, "", "refuses that", "may transfer the zone and change it there"},
+	{"a key that isn't set", func(f *doctor.Facts) {
+		f.Desired.Fleet.External[0].Provider = spec.ProviderRFC2136
+		f.Zones[0].Problem, f.Zones[0].Denied, f.Zones[0].Unset, f.Zones[0].Read = "the environment variable TSIG isn't set", true, true, false
+	}, doctor.Problem, doctor.DNS, "", "isn't set", "tsig.secretFrom"},
+	{"a name server that doesn't answer", func(f *doctor.Facts) {
+		f.Desired.Fleet.External[0].Provider = spec.ProviderRFC2136
+		f.Zones[0].Problem, f.Zones[0].Read = "no answer within 10s", false
+	}, doctor.Problem, doctor.DNS, "", "no answer", "the zone's primary name server"},
 	{"a name that others have", func(f *doctor.Facts) {
 		f.Zones[0].Records = []fleet.DNSRecord{{ID: "1", Name: "shop.example.com", Type: fleet.TypeCNAME, Content: "elsewhere.example.net"}}
 		wanted := names.Desired(names.Wishes{Desired: f.Desired, Observed: f.Observed})["public"]

@@ -70,8 +70,8 @@ type Zone struct {
 	Zone string // example.com
 	// Problem is why it can't be read, or may not be changed; empty: it can.
 	Problem string
-	Unset   bool // the token can't be read here
-	Denied  bool // the provider wants another token, or one that may do more; also where there is no such zone
+	Unset   bool // the token or key can't be read here
+	Denied  bool // the provider wants another token or key, or one that may do more; also where there is no such zone
 	Read    bool // Records are all of its records
 	Records []fleet.DNSRecord
 }

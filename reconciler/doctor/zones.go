@@ -6,6 +6,7 @@ import (
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/reconciler/names"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
+	"github.com/evenkeel/evenkeel/spec"
 )
 
 // zones finds zones at DNS providers that can't be worked with, and what of others' is in the way there.
@@ -16,15 +17,8 @@ func (e *examination) zones() {
 		add := func(s Severity, what, remedy string) {
 			e.report.add(Finding{Severity: s, Area: DNS, Subject: z.Zone, What: what, Remedy: remedy})
 		}
-		switch {
-		case z.Unset:
-			add(Problem, z.Problem, fmt.Sprintf("set the variable or write the file that credentials.tokenFrom of the zone %s in the Fleet's dns.external names, where evenkeel runs, "+
-				"or name another; nodes that have to leave names there aren't touched until then", z.Name))
-		case z.Denied:
-			add(Problem, z.Problem, fmt.Sprintf("give the token of the zone %s in the Fleet's dns.external the permissions Zone.Zone: Read and Zone.DNS: Edit for it, "+
-				"or name another; nodes that have to leave names there aren't touched until then", z.Name))
-		case z.Problem != "":
-			add(Problem, z.Problem, "see that the provider's API can be reached from here (and `baseURL`, where it is written); nodes that have to leave names there aren't touched until then")
+		if z.Problem != "" {
+			add(Problem, z.Problem, e.zoneRemedy(z)+"; nodes that have to leave names there aren't touched until then")
 		}
 		if !z.Read {
 			continue
@@ -37,6 +31,23 @@ func (e *examination) zones() {
 			add(Warning, w, "remove it, unless clients are to be led there too")
 		}
 	}
+}
+
+// zoneRemedy is what to do about a zone that can't be worked with.
+func (e *examination) zoneRemedy(z *Zone) string {
+	credentials, right := "credentials.tokenFrom", "give the token of the zone %s in the Fleet's dns.external the permissions Zone.Zone: Read and Zone.DNS: Edit for it, or name another"
+	silent := "see that the provider's API can be reached from here (and `baseURL`, where it is written)"
+	if at := e.Desired.Fleet.ExternalZone(z.Name); at != nil && at.Provider == spec.ProviderRFC2136 {
+		credentials, right = "tsig.secretFrom", "see that the key in `tsig` of the zone %s in the Fleet's dns.external is the server's, and may transfer the zone and change it there"
+		silent = "see that `server` is the zone's primary name server, and can be reached from here over TCP"
+	}
+	switch {
+	case z.Unset:
+		return fmt.Sprintf("set the variable or write the file that %s of the zone %s in the Fleet's dns.external names, where evenkeel runs, or name another", credentials, z.Name)
+	case z.Denied:
+		return fmt.Sprintf(right, z.Name)
+	}
+	return silent
 }
 
 // wantedNames are those that are wanted now, and once the plan has made what nodes there aren't yet: what will be in the

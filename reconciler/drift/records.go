@@ -68,7 +68,7 @@ func (f *finder) record(z *spec.ExternalZone, c names.Change) {
 			add(is.String(), "ttl", is.TTL.String(), was.TTL.String(), back)
 		}
 		if is.Owner != was.Owner {
-			add(is.String(), "comment", fleet.DNSMark(is.Owner), fleet.DNSMark(was.Owner), back)
+			add(is.String(), ownedBy(z), fleet.DNSMark(is.Owner), fleet.DNSMark(was.Owner), back)
 		}
 	}
 }
@@ -88,10 +88,18 @@ func (f *finder) foreign(z *spec.ExternalZone, other names.Foreign) {
 		one.Name, one.Wanted, one.Found = other.Record.Name, other.Excludes, other.Record.Type+" "+other.Record.Content
 		one.Remedy = "it isn't evenkeel's and is left alone: remove it, or use another name"
 	case other.Owner != "":
-		one.Field, one.Wanted, one.Found = "comment", fleet.DNSMark(other.Owner), "none of this fleet"
-		one.Remedy = "without it the record isn't evenkeel's and is left alone: put the comment back, or remove the record, and it is made anew"
+		one.Field, one.Wanted, one.Found = ownedBy(z), fleet.DNSMark(other.Owner), "none of this fleet"
+		one.Remedy = "without it the record isn't evenkeel's and is left alone: put the " + ownedBy(z) + " back, or remove the record, and it is made anew"
 	}
 	f.add(one)
+}
+
+// ownedBy is what says whose a record is in a zone.
+func ownedBy(z *spec.ExternalZone) string {
+	if z.Provider == spec.ProviderRFC2136 {
+		return "TXT record"
+	}
+	return "comment"
 }
 
 // environment is whose a record is; empty: of none that there is.

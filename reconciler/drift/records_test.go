@@ -71,6 +71,11 @@ func TestRecordsAtProviders(t *testing.T) {
 		require.Equal(t, c.want, f.Name+" "+f.Field+": "+f.Wanted+" > "+f.Found+", "+f.Remedy, name)
 	}
 
+	in.Desired.Fleet.External[0].Provider = spec.ProviderRFC2136
+	in.Zones[0].Records = []fleet.DNSRecord{others, made[1]}
+	require.Equal(t, "TXT record", drift.Compute(in).Drift[0].Field)
+	require.Contains(t, drift.Compute(in).Drift[0].Remedy, "put the TXT record back")
+
 	in.Zones[0].Records = []fleet.DNSRecord{foreign("CNAME", "example.net")}
 	in.Said = map[string]string{}
 	require.Empty(t, drift.Compute(in).Drift, "what it was to say isn't known: that is still to be done, and no drift")

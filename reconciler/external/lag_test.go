@@ -12,6 +12,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/reconciler/external"
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/names/memory"
 )
 
 // laggingZone has readings that are as old as is said.
@@ -66,5 +67,49 @@ func TestAReadingThatLagsLeavesNoNameEmpty(t *testing.T) {
 		_, err = n.Withdraw(ctx, node(3))
 		require.NoError(t, err)
 		require.Equal(t, []string{"shop.example.com 203.0.113.2"}, shop())
+	})
+}
+
+// currentZone is read at the server that is written to, and knows records by what they say.
+type currentZone struct{ *memory.Zone }
+
+func (currentZone) Current() bool { return true }
+
+func (z currentZone) Records(ctx context.Context) ([]fleet.DNSRecord, error) {
+	records, err := z.Zone.Records(ctx)
+	for i := range records {
+		records[i].ID = records[i].String()
+	}
+	return records, err
+}
+
+func (z currentZone) Delete(ctx context.Context, was fleet.DNSRecord) error {
+	records, err := z.Zone.Records(ctx)
+	for _, r := range records {
+		if r.String() == was.ID {
+			return z.Zone.Delete(ctx, r)
+		}
+	}
+	return err
+}
+
+// What comes back a moment after it was deleted may have the ID that it had: it is there, and isn't made again.
+func TestARecordThatComesBackIsMadeOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "")
+		ctx := t.Context()
+		n := external.New(external.Options{
+			Fleet: "production", Wanted: s.wanted, May: func() error { return nil },
+			Providers: []external.Provider{{Name: "public", Zone: "example.com", Records: currentZone{s.public}}},
+		})
+		require.NoError(t, n.Settle(ctx))
+		s.setOut(1, true)
+		_, err := n.Withdraw(ctx, node(1))
+		require.NoError(t, err)
+		s.setOut(1, false)
+		require.NoError(t, n.Restore(ctx, node(1)))
+		s.calls = nil
+		require.NoError(t, n.Settle(ctx))
+		require.NotContains(t, s.calls, "public create")
 	})
 }

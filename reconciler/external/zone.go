@@ -86,9 +86,13 @@ func (z *zone) change(ctx context.Context, c names.Change) error {
 // settles is how long a provider's servers may take until all have heard of a change.
 const settles = 30 * time.Second
 
+// current is a zone whose readings are never older than its last change. A record that comes back may have the ID there
+// that it had.
+type current interface{ Current() bool }
+
 // deletes notes a record that was deleted.
 func (z *zone) deletes(r fleet.DNSRecord, err error) error {
-	if err != nil {
+	if c, can := z.Provider.Records.(current); err != nil || can && c.Current() {
 		return err
 	}
 	now := time.Now()

@@ -114,11 +114,7 @@ func named(k *KeeperState, z *ZoneNode) (s standing, why string) {
 	case z.Candidate:
 		return kept, "not in the names yet" // it is the current one since the keeper was told
 	}
-	gated := true
-	for _, p := range z.Probes {
-		gated = gated && p.Gate
-	}
-	if gated {
+	if len(z.Probes) == 0 {
 		return serves, ""
 	}
 	r, ok := k.ProbeResult(z.Instance)
@@ -127,8 +123,29 @@ func named(k *KeeperState, z *ZoneNode) (s standing, why string) {
 		return undecided, "not probed yet"
 	case r.Healthy:
 		return serves, ""
+	case z.Gated():
+		return undecided, "not ready yet: " + cmp.Or(r.Last, "its ports don't answer") // which doesn't take it out of the names
 	}
 	return unhealthy, cmp.Or(r.Last, "unhealthy")
+}
+
+// Failing says whether a node's health check, or a probe that takes it out of the names, failed when it was looked at
+// last, also while it is kept out of the names.
+func Failing(o Observed, n *Node) bool {
+	in := n.CurrentInstance()
+	if in == nil || in.State != StateRunning {
+		return false
+	}
+	if in.Health == HealthUnhealthy {
+		return true
+	}
+	h := o.Host(in.Host)
+	if h == nil || h.Keeper == nil {
+		return false
+	}
+	z := h.Keeper.Zone.Node(in)
+	r, ok := h.Keeper.ProbeResult(in.ID)
+	return z != nil && ok && !r.Pending && !r.Healthy && !z.Gated()
 }
 
 // Unfit is why an instance of the node isn't to be found under its layer's name, by what its engine says; empty:

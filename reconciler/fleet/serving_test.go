@@ -20,6 +20,7 @@ func TestWhatIsProbedAsACandidateIsInNoName(t *testing.T) {
 
 func TestItIsUnknownWhetherANodeServes(t *testing.T) {
 	probed := []fleet.Probe{{HTTP: true, Port: 80}}
+	gate := []fleet.Probe{{Port: 80, Gate: true}}
 	for name, c := range map[string]struct {
 		keeper  *fleet.KeeperState
 		state   fleet.State
@@ -33,6 +34,10 @@ func TestItIsUnknownWhetherANodeServes(t *testing.T) {
 		"its engine has not found it healthy": {told(fleet.ZoneNode{Out: "starting"}), fleet.StateRunning, fleet.HealthStarting, false},
 		"the keeper heard of it as healthy":   {told(fleet.ZoneNode{}), fleet.StateRunning, fleet.HealthStarting, true},
 		"nothing probes it":                   {told(fleet.ZoneNode{}), fleet.StateRunning, "", false},
+		"it isn't known to be ready yet":      {told(fleet.ZoneNode{Probes: gate}), fleet.StateRunning, "", true},
+		"it isn't ready yet":                  {told(fleet.ZoneNode{Probes: gate}, fleet.ProbeResult{Last: "refused"}), fleet.StateRunning, "", true},
+		"it is ready":                         {told(fleet.ZoneNode{Probes: gate}, fleet.ProbeResult{Healthy: true}), fleet.StateRunning, "", false},
+		"its probe fails":                     {told(fleet.ZoneNode{Probes: probed}, fleet.ProbeResult{Last: "refused"}), fleet.StateRunning, "", false},
 		"it doesn't run":                      {nil, fleet.StateExited, "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -44,8 +49,32 @@ func TestItIsUnknownWhetherANodeServes(t *testing.T) {
 	}
 }
 
-// told is a keeper that was told of the node.
-func told(z fleet.ZoneNode) *fleet.KeeperState {
+// told is a keeper that was told of the node, and has heard so of it.
+func told(z fleet.ZoneNode, heard ...fleet.ProbeResult) *fleet.KeeperState {
 	z.NodeID, z.Generation, z.Instance = web1, 1, "x"
-	return &fleet.KeeperState{Zone: fleet.Zone{Nodes: []fleet.ZoneNode{z}}}
+	for i := range heard {
+		heard[i].Instance = z.Instance
+	}
+	return &fleet.KeeperState{Zone: fleet.Zone{Nodes: []fleet.ZoneNode{z}}, Health: heard}
+}
+
+// What was heard of a container before it was restarted, or asked something else, isn't heard of it now.
+func TestResultsEndWithWhatTheyAreOf(t *testing.T) {
+	before := fleet.Zone{Nodes: []fleet.ZoneNode{
+		{Instance: "stays", Epoch: "1"}, {Instance: "restarted", Epoch: "1"}, {Instance: "asked", Epoch: "1"}, {Instance: "goes", Epoch: "1"},
+	}}
+	next := fleet.Zone{Nodes: []fleet.ZoneNode{
+		{Instance: "stays", Epoch: "1", Out: "withdrawn"}, {Instance: "restarted", Epoch: "2"},
+		{Instance: "asked", Epoch: "1", Probes: []fleet.Probe{{Port: 80}}}, {Instance: "new", Epoch: "1"},
+	}}
+	var results, kept []fleet.ProbeResult
+	for _, n := range before.Nodes {
+		results = append(results, fleet.ProbeResult{Instance: n.Instance, Healthy: true})
+	}
+	for _, r := range before.StillTold(results, &next) {
+		kept = append(kept, fleet.ProbeResult{Instance: r.Instance})
+	}
+	require.Equal(t, []fleet.ProbeResult{{Instance: "stays"}, {Instance: "goes"}}, kept)
+	require.Len(t, results, 4)
+	require.Equal(t, "restarted", results[1].Instance, "what was handed out stays as it was")
 }

@@ -81,6 +81,27 @@ func (z *Zone) Node(in *Instance) *ZoneNode {
 	return nil
 }
 
+// Gated says whether a node is only asked whether it is ready: it has been started, and nothing else checks it.
+func (z *ZoneNode) Gated() bool {
+	return len(z.Probes) > 0 && !slices.ContainsFunc(z.Probes, func(p Probe) bool { return !p.Gate })
+}
+
+// StillTold are the results that still hold once a keeper has been told the next zone: those of instances that were
+// started anew, or are asked something else, say nothing any more.
+func (z *Zone) StillTold(results []ProbeResult, next *Zone) []ProbeResult {
+	before := make(map[string]*ZoneNode, len(z.Nodes))
+	for i := range z.Nodes {
+		before[z.Nodes[i].Instance] = &z.Nodes[i]
+	}
+	changed := map[string]bool{}
+	for i := range next.Nodes {
+		n := &next.Nodes[i]
+		b := before[n.Instance]
+		changed[n.Instance] = b != nil && (b.Epoch != n.Epoch || !slices.Equal(b.Probes, n.Probes))
+	}
+	return slices.DeleteFunc(slices.Clone(results), func(r ProbeResult) bool { return changed[r.Instance] })
+}
+
 // OutStarting is ZoneNode.Out of a node that is started and has not passed its gate yet.
 const OutStarting = "starting"
 

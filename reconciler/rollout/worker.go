@@ -77,9 +77,9 @@ func NewWorker(ctx context.Context, stop <-chan struct{}, layer fleet.LayerID, w
 }
 
 // Offer hands the worker its layer's newest plan. Nodes at hand that the plan's revision changes are told;
-// what isn't paced is begun, once it is ready (what it comes after is there); pacing is begun where there
-// is something to pace.
-func (w *Worker) Offer(l plan.Layer, ready func(plan.Operation) bool) {
+// what isn't paced is begun; pacing is begun where there is something to pace. may is asked of each operation whose
+// node isn't at hand, so that no operation ends between its answer and what is begun: false passes it over.
+func (w *Worker) Offer(l plan.Layer, may func(plan.Operation) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.overtake(l)
@@ -91,7 +91,7 @@ func (w *Worker) Offer(l plan.Layer, ready func(plan.Operation) bool) {
 	for _, op := range l.Operations {
 		switch {
 		case w.busy[op.Node] != nil || w.exhausted(op):
-		case op.Kind == plan.Create && !ready(op):
+		case !may(op):
 		case unpaced(op):
 			w.begin(l, op)
 		default:

@@ -59,7 +59,7 @@ var (
 	operationTime = define("histogram", "operation_duration_seconds", "How long operations on nodes took, from the beginning to the end of all that belongs to them, waits included.", "operation")
 	changes       = define("counter", "host_operations_total", "Operations on hosts beside nodes that have ended: on keepers, networks, volumes, images, and on containers that were changed by hand.", "host", "operation", "what", "outcome")
 
-	dnsCalls = define("counter", "dns_calls_total", "Calls to DNS providers that have ended, by the Fleet's name for the zone, the HTTP method and what came of it: the status of the answer, timeout, or error.", "zone", "method", "outcome")
+	dnsCalls = define("counter", "dns_calls_total", "Calls to DNS providers that have ended, by the Fleet's name for the zone, the HTTP method (QUERY, AXFR, UPDATE or CONNECT with rfc2136) and what came of it: the status of the answer, timeout, or error.", "zone", "method", "outcome")
 	dnsTime  = define("histogram", "dns_call_duration_seconds", "How long calls to DNS providers took.", "zone")
 	dnsKnown = define("gauge", "dns_zone_known", "1 while the zone at the DNS provider could be read the last time.", "zone")
 

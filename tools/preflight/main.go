@@ -27,8 +27,9 @@ var requirements = map[string][]requirement{
 		{"gcc", "gcc libc6-dev"}, // the race detector
 		{"git", "git"},
 		{"dockerd", "docker.io"}, {"containerd", "containerd"}, {"docker-init", "docker.io"},
-		{"ip", "iproute2"}, {"iptables", "iptables"}, {"nsenter", "util-linux"}, {"setsid", "util-linux"},
-		{"sshd", "openssh-server"}, // for hosts of the lab
+		{"ip", "iproute2"}, {"iptables", "iptables"}, {"nft", "nftables"}, {"nsenter", "util-linux"}, {"setsid", "util-linux"},
+		{"sshd", "openssh-server"},            // for hosts of the lab
+		{"named", "bind9"}, {"knotd", "knot"}, // real name servers
 		// What docs/getting-started.md has people type.
 		{"ssh", "openssh-client"}, {"ssh-keyscan", "openssh-client"}, {"curl", "curl"},
 	},
@@ -95,12 +96,7 @@ func install(ctx context.Context, packages []string, m machine) error {
 		return fmt.Errorf("missing on this machine: %s, and only root may install them: %s", list, byHand)
 	}
 	m.say("missing on this machine: %s; installing through apt", list)
-	if unit := "ssh.service"; slices.Contains(packages, "openssh-server") && m.has("systemctl") {
-		// Only the program is wanted: this machine is not to be opened to logins.
-		if err := m.run(ctx, "systemctl", "mask", unit); err == nil {
-			m.say("the service %s stays masked; wanted otherwise: systemctl unmask %s", unit, unit)
-		}
-	}
+	mask(ctx, packages, m)
 	arguments := append([]string{"install", "--yes", "--no-install-recommends"}, packages...)
 	if err := m.run(ctx, "apt-get", arguments...); err == nil {
 		return nil
@@ -113,6 +109,23 @@ func install(ctx context.Context, packages []string, m machine) error {
 		return fmt.Errorf("installing %s: %w; %s", list, err, byHand)
 	}
 	return nil
+}
+
+// services are those of packages of which only the programs are wanted: this machine is not to be opened to logins, nor
+// to answer for names.
+var services = map[string]string{"openssh-server": "ssh.service", "bind9": "named.service", "knot": "knot.service"}
+
+// mask keeps the services of packages from being started.
+func mask(ctx context.Context, packages []string, m machine) {
+	for _, p := range packages {
+		unit := services[p]
+		if unit == "" || !m.has("systemctl") {
+			continue
+		}
+		if err := m.run(ctx, "systemctl", "mask", unit); err == nil {
+			m.say("the service %s stays masked; wanted otherwise: systemctl unmask %s", unit, unit)
+		}
+	}
 }
 
 // startEngine starts the local engine where none answers. An engine elsewhere (DOCKER_HOST) is its owner's.

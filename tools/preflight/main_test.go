@@ -85,7 +85,7 @@ func TestCheck(t *testing.T) {
 		},
 		{
 			name: "without apt it says what to install", target: "test", on: fake{programs: set("dockerd", "git", "gcc", "ip"), root: true},
-			err: "apt-get install containerd curl docker.io iptables openssh-client openssh-server util-linux",
+			err: "apt-get install bind9 containerd curl docker.io iptables knot nftables openssh-client openssh-server util-linux",
 		},
 		{
 			name: "an engine that doesn't run is started", target: "demo", on: fake{programs: set("dockerd", "iptables", "service"), root: true},
@@ -96,15 +96,17 @@ func TestCheck(t *testing.T) {
 			err: "none could be started",
 		},
 		{name: "tests start engines of their own", target: "test", on: fake{
-			programs: set("gcc", "git", "dockerd", "containerd", "docker-init", "ip", "iptables", "nsenter", "setsid", "sshd", "ssh", "ssh-keyscan", "curl"),
+			programs: set("gcc", "git", "dockerd", "containerd", "docker-init", "ip", "iptables", "nft", "nsenter", "setsid", "sshd", "named", "knotd", "ssh", "ssh-keyscan", "curl"),
 		}},
 		{
-			name: "an SSH server is installed and not started", target: "test",
-			on: fake{programs: set("gcc", "git", "dockerd", "containerd", "docker-init", "ip", "iptables", "nsenter", "setsid", "ssh", "ssh-keyscan", "curl", "apt-get", "systemctl"),
-				root: true, installs: set("sshd")},
-			did: "say: missing on this machine: openssh-server; installing through apt|systemctl mask ssh.service|" +
+			name: "servers are installed and not started", target: "test",
+			on: fake{programs: set("gcc", "git", "dockerd", "containerd", "docker-init", "ip", "iptables", "nft", "nsenter", "setsid", "ssh", "ssh-keyscan", "curl", "apt-get", "systemctl"),
+				root: true, installs: set("sshd", "named", "knotd")},
+			did: "say: missing on this machine: bind9 knot openssh-server; installing through apt|systemctl mask named.service|" +
+				"say: the service named.service stays masked; wanted otherwise: systemctl unmask named.service|systemctl mask knot.service|" +
+				"say: the service knot.service stays masked; wanted otherwise: systemctl unmask knot.service|systemctl mask ssh.service|" +
 				"say: the service ssh.service stays masked; wanted otherwise: systemctl unmask ssh.service|" +
-				"apt-get install --yes --no-install-recommends openssh-server",
+				"apt-get install --yes --no-install-recommends bind9 knot openssh-server",
 		},
 	}
 	for _, tt := range tests {

@@ -30,6 +30,9 @@ type Site struct {
 	Foreign func(t *testing.T, r fleet.DNSRecord)
 	// Proxies says whether the provider knows proxied records, and an automatic TTL.
 	Proxies bool
+	// SharedTTL: all records of a name and type have one TTL, as in DNS itself. It is that of others' records, where
+	// there are any among them.
+	SharedTTL bool
 }
 
 // Run runs the suite. Each of its tests is handed over to be run on a site of its own, in whatever time and place.
@@ -49,6 +52,7 @@ func Run(t *testing.T, on func(t *testing.T, test func(t *testing.T, s Site))) {
 		{"what is gone already is done", goneIsDone},
 		{"what isn't there can't be changed", notFound},
 		{"nothing foreign is changed", foreign},
+		{"others' records keep their TTL", beside},
 		{"what has become somebody else's is left alone", seized},
 		{"what names decide leaves nothing to do", asDecided},
 	} {
@@ -170,7 +174,11 @@ func updated(t *testing.T, s *site) {
 	is.ID = was.ID
 	require.NoError(t, s.Provider.Update(t.Context(), was, is))
 	is.ID = ""
-	s.holds(t, is, s.a("203.0.113.2"))
+	other := s.a("203.0.113.2")
+	if s.SharedTTL {
+		other.TTL = is.TTL
+	}
+	s.holds(t, is, other)
 
 	alias := fleet.DNSRecord{Name: s.name("alias"), Type: fleet.TypeCNAME, Content: "hn1.example.net", TTL: time.Minute, Owner: owner}
 	s.create(t, alias)
@@ -180,7 +188,7 @@ func updated(t *testing.T, s *site) {
 	to.Content = "hn2.example.net"
 	require.NoError(t, s.Provider.Update(t.Context(), was, to))
 	to.ID = ""
-	s.holds(t, to, is, s.a("203.0.113.2"))
+	s.holds(t, to, is, other)
 }
 
 func goneIsDone(t *testing.T, s *site) {
@@ -220,6 +228,36 @@ func foreign(t *testing.T, s *site) {
 		}
 	}
 	require.Equal(t, before, s.records(t))
+}
+
+// beside: a record comes, changes and goes beside others'.
+func beside(t *testing.T, s *site) {
+	var theirs []fleet.DNSRecord
+	for content, of := range map[string]string{"203.0.113.8": "other/shop", "203.0.113.9": ""} {
+		r := s.a(content)
+		r.TTL, r.Owner = time.Hour, of
+		s.Foreign(t, r)
+		theirs = append(theirs, r)
+	}
+	done := func(ours fleet.DNSRecord, err error) {
+		t.Helper()
+		if s.SharedTTL {
+			require.ErrorIs(t, err, fleet.ErrAltered)
+			ours.TTL = time.Hour
+		} else {
+			require.NoError(t, err)
+		}
+		s.holds(t, append(slices.Clone(theirs), ours)...)
+	}
+	done(s.a("203.0.113.1"), s.Provider.Create(t.Context(), s.a("203.0.113.1")))
+	was := s.records(t)[0]
+	is := was
+	is.TTL, is.Owner = 30*time.Minute, "production/blog"
+	err := s.Provider.Update(t.Context(), was, is)
+	is.ID = ""
+	done(is, err)
+	require.NoError(t, s.Provider.Delete(t.Context(), s.records(t)[0]))
+	s.holds(t, theirs...)
 }
 
 // seized: what was read as ours a while ago belongs to another environment now.
