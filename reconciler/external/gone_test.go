@@ -11,6 +11,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/reconciler/external"
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/names/memory"
 )
 
 // A commit that takes a name away while it changes or removes the nodes that it leads to is nothing else than a node
@@ -86,22 +87,28 @@ func TestNamesThatAreNotWantedAnyMore(t *testing.T) {
 func TestWhatLedToANodeIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "")
-		require.NoError(t, s.names.Settle(t.Context()))
-		require.Zero(t, s.names.Remembered(node(3)))
-		s.fails = func(call string) error {
-			if call == "public delete" {
-				time.Sleep(5 * time.Second)
-			}
-			return nil
-		}
+		n := external.New(external.Options{
+			Fleet: "production", Wanted: s.wanted, Leads: leads, May: func() error { return nil },
+			Providers: []external.Provider{{Name: "public", Zone: "example.com", Records: slowDelete{s.public}}},
+		})
+		require.NoError(t, n.Settle(t.Context()))
+		require.Zero(t, n.Remembered(node(3)))
 		s.setOut(3, true)
-		_, err := s.names.Withdraw(t.Context(), node(3))
+		_, err := n.Withdraw(t.Context(), node(3))
 		require.NoError(t, err)
-		require.Equal(t, time.Minute, s.names.Remembered(node(3)))
-		require.Zero(t, s.names.Remembered(node(2)))
+		require.Equal(t, time.Minute, n.Remembered(node(3)))
+		require.Zero(t, n.Remembered(node(2)))
 		time.Sleep(time.Minute)
-		require.Zero(t, s.names.Remembered(node(3)))
+		require.Zero(t, n.Remembered(node(3)))
 	})
+}
+
+// slowDelete takes its time to delete a record.
+type slowDelete struct{ *memory.Zone }
+
+func (z slowDelete) Delete(ctx context.Context, was fleet.DNSRecord) error {
+	time.Sleep(5 * time.Second)
+	return z.Zone.Delete(ctx, was)
 }
 
 // Nodes that come back side by side are one change of the zone and not one each.
