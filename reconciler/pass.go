@@ -128,7 +128,7 @@ func (c *Controller) drive(ctx context.Context, pass passing, p plan.Plan, numbe
 			c.observeReachable(ctx)
 			c.awaitBack(ctx, pass)
 			p, number = c.computeNumbered(ctx)
-			if !c.carryOut(ctx, p, number) {
+			if !c.carryOut(ctx, p, number) && !c.endedSince(number) {
 				return p
 			}
 		}
@@ -268,6 +268,15 @@ func (c *Controller) allIdle() bool {
 		}
 	}
 	return true
+}
+
+// endedSince says whether anything has ended since a plan's input was gathered: what it began, too, where that took no
+// time. The end has asked for a newer plan.
+func (c *Controller) endedSince(number int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	since := func(ended int) bool { return number <= ended }
+	return slices.ContainsFunc(slices.Collect(maps.Values(c.ended)), since) || slices.ContainsFunc(slices.Collect(maps.Values(c.done)), since)
 }
 
 // outdated says whether an operation of a layer has ended since a plan's input was gathered: the plan may
