@@ -49,6 +49,7 @@ type site struct {
 	through     []string          // what runs evenkeel; nothing: it is run by itself
 	program     string            // another evenkeel than the one under test; empty: that
 	more        string            // keys of each host
+	driver      string            // of networks; empty: bridge
 	last        []func()          // what is done once the site has been cleared
 }
 
@@ -106,7 +107,7 @@ func (s *site) writeFleet() {
 		}
 		b.WriteString(s.more + "}\n")
 	}
-	fmt.Fprintf(&b, "  network: {driver: bridge, pool: %s}\n  prune: {maxShare: 100%%}\n%s", s.pool(), s.extra)
+	fmt.Fprintf(&b, "  network: {driver: %s, pool: %s}\n  prune: {maxShare: 100%%}\n%s", cmp.Or(s.driver, "bridge"), s.pool(), s.extra)
 	s.write("fleet.yaml", b.String())
 }
 
@@ -318,7 +319,7 @@ func (s *site) clear() {
 	}
 	for _, h := range s.hosts {
 		st := s.observe(h)
-		if len(st.Instances) > 0 || len(st.Keepers) > 0 || len(st.Volumes) > 0 {
+		if len(st.Instances) > 0 || len(st.Keepers) > 0 || len(st.Volumes) > 0 || st.Links != nil {
 			s.t.Errorf("uninstall left something on %s: %+v", h.Name(), st)
 		}
 	}

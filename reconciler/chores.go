@@ -142,6 +142,8 @@ func (c *Controller) chore(ctx context.Context, hostName string, op plan.HostOpe
 		return c.mendKeeper(ctx, h, op)
 	case "rename container", "update container", "disconnect container", "connect container":
 		return c.mend(ctx, h, op)
+	case "create links", "start links", "replace links", "update links", "remove links":
+		return c.changeLinks(ctx, h, op.Operation)
 	case "replace keeper":
 		return c.replaceKeeper(ctx, h)
 	case "remove container":

@@ -91,8 +91,16 @@ func (u *clearing) clear(ctx context.Context, st fleet.HostState) {
 			u.clearNetwork(ctx, st, n)
 		}
 	}
+	u.clearLinks(ctx, st)
 	u.clearKeepers(ctx, st)
 	u.fail(ctx.Err())
+}
+
+// clearLinks takes the host's devices away that lead to others, and what made them.
+func (u *clearing) clearLinks(ctx context.Context, st fleet.HostState) {
+	if l := st.Links; l != nil {
+		u.remove(ctx, HostStep{What: "links", Name: l.Name}, func() error { return u.removeLinks(ctx, u.h, l) })
+	}
 }
 
 // end stops and removes a node's instances, each given the time that it wants.

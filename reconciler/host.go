@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
@@ -47,6 +48,12 @@ type host struct {
 	untold    error        // why the last one was not acknowledged; nil: it was; under telling
 	untoldAt  time.Time    // when that was found out; under telling
 	preparing rollout.Lock // one environment's network at a time
+
+	linking     rollout.Lock // one change of the links at a time
+	linked      *fleet.Links // what its links acknowledged last; nil: not known; under linking
+	linkedWith  string       // the container that did; under linking
+	linkProblem string       // why they could not be set, as it was said; under linking
+	carries     atomic.Int64 // the MTU of the host's own link, in bytes; 0: not known
 
 	reading errand             // reads the host
 	looking errand             // looks at files in its nodes

@@ -215,19 +215,27 @@ func (c *Controller) makeKeeper(ctx context.Context, h *host, fleetName string) 
 // fleet's uninstall, or a prune.
 const imageTries = 3
 
-// keeperContainer makes a keeper's container, from an image that is loaded where it isn't there.
+// keeperContainer makes a keeper's container.
 func (c *Controller) keeperContainer(ctx context.Context, h *host, name string) (id string, err error) {
+	err = c.withImage(ctx, h, func(tag string) (err error) {
+		id, err = h.engine.CreateService(ctx, c.keeperService(h, name, tag))
+		return err
+	})
+	return id, err
+}
+
+// withImage makes something of evenkeel's own image, which is loaded where it isn't there.
+func (c *Controller) withImage(ctx context.Context, h *host, make func(tag string) error) (err error) {
 	for range imageTries {
 		tag, missing := c.loadImage(ctx, h)
 		if missing != nil {
-			return "", missing
+			return missing
 		}
-		id, err = h.engine.CreateService(ctx, c.keeperService(h, name, tag))
-		if !errors.Is(err, fleet.ErrNoImage) {
-			return id, err
+		if err = make(tag); !errors.Is(err, fleet.ErrNoImage) {
+			return err
 		}
 	}
-	return "", err
+	return err
 }
 
 func (c *Controller) keeperService(h *host, name, tag string) fleet.Service {

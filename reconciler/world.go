@@ -104,10 +104,38 @@ func (w writes) Prepare(ctx context.Context, hostName, environment string) error
 		return fmt.Errorf("the network of %s on %s: %w", environment, hostName, err)
 	}
 	defer h.preparing.Give()
+	joins := w.joins()
+	if joins {
+		err := w.ensureLinks(ctx, h)
+		if err == nil {
+			err = w.link(ctx, h) // before the network is made: it says what its own link carries
+		}
+		if err != nil {
+			return fmt.Errorf("the network of %s on %s: %w", environment, hostName, err)
+		}
+	}
 	if err := w.network(ctx, h, n); err != nil {
 		return fmt.Errorf("the network of %s on %s: %w", environment, hostName, err)
 	}
+	if joins {
+		w.linkAll(ctx, h, environment)
+	}
 	return w.tell(ctx, h)
+}
+
+// linkAll joins a host that has got an environment's network with the others that carry it, side by side. What can't be
+// joined now is said, and is joined in a later pass.
+func (w writes) linkAll(ctx context.Context, h *host, environment string) {
+	w.mu.Lock()
+	networks := w.plan.Networks
+	w.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, n := range networks {
+		if other := w.host(n.Host); n.Environment == environment && other != nil && w.canWrite(n.Host) {
+			wg.Go(func() { w.linkOrSay(ctx, other) })
+		}
+	}
+	wg.Wait()
 }
 
 // network makes what isn't there, going by what was last seen.
@@ -120,7 +148,10 @@ func (w writes) network(ctx context.Context, h *host, n plan.EnvironmentNetwork)
 		}
 		net := fleet.Network{
 			Name: name, Fleet: w.fleetName(), Environment: n.Environment, Driver: "bridge",
-			Subnet: n.Subnet, Gateway: n.Gateway, IPRange: n.IPRange,
+			Subnet: n.Subnet, Gateway: n.Gateway, IPRange: n.IPRange, Bridge: fleet.BridgeName(w.fleetName(), n.Environment),
+		}
+		if w.joins() {
+			net.MTU = w.mtu(n.Environment)
 		}
 		op := plan.HostOperation{Host: h.name, Operation: "create", What: "network", Name: name, Environment: n.Environment}
 		if err := w.changing(ctx, op, func(ctx context.Context) error { return h.engine.EnsureNetwork(ctx, net) }); err != nil {
@@ -145,6 +176,15 @@ func (w writes) network(ctx context.Context, h *host, n plan.EnvironmentNetwork)
 	}
 	h.keeperConnected(k.ID, name, n.Keeper)
 	return nil
+}
+
+// mtu is that of an environment's network on one more host.
+func (w writes) mtu(environment string) int {
+	var carries []int
+	for _, h := range w.allHosts() {
+		carries = append(carries, int(h.carries.Load()))
+	}
+	return plan.NetworkMTU(w.observed(), w.fleetName(), environment, carries)
 }
 
 // connectKeeper has the keeper on a network at its address there.

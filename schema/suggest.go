@@ -74,7 +74,7 @@ var indices = regexp.MustCompile(`\[[0-9]+\]`)
 var later = map[string]string{
 	"spec":                                   "ingress failover",
 	"spec.hosts.state":                       "evacuated",
-	"spec.network.driver":                    "vxlan host-gw overlay",
+	"spec.network.driver":                    "host-gw overlay",
 	"spec.dns.internal":                      "publish",
 	"spec.layers":                            "secrets scaling deploy expose",
 	"spec.layers.placement":                  "group spread",

@@ -37,6 +37,9 @@ func readFleet(r *reader) *Fleet {
 		f.PruneMaxShare = share
 	}
 	r.addresses(s.Get("hosts"), f)
+	if f.Network.Driver == NetworkVXLAN {
+		r.joinable(s.Get("hosts"), f)
+	}
 	slices.SortFunc(f.Hosts, func(a, b Host) int { return cmp.Compare(a.Name, b.Name) })
 	return f
 }
@@ -158,7 +161,7 @@ func (r *reader) addresses(n *schema.Node, f *Fleet) {
 		if h.Address == "" {
 			continue
 		}
-		if other, taken := first[h.Address]; taken {
+		if other, taken := first[h.Address]; taken && f.Network.Driver != NetworkVXLAN { // else it is refused
 			r.warn(item, "the hosts %s and %s have the same address %s", other, h.Name, h.Address)
 		}
 		first[h.Address] = h.Name
@@ -190,17 +193,39 @@ func otherPool(address netip.Addr) netip.Prefix {
 }
 
 func (r *reader) network(s *schema.Node) Network {
-	n := s.Get("network")
-	hosts := len(s.Get("hosts").List())
-	if n.Get("driver") == nil && hosts > 1 {
-		p := Problem{File: r.doc.File, Line: s.Line, Column: s.Column, Path: "spec.network.driver",
-			Message: "is missing: with several hosts write network: {driver: bridge}; nodes then reach those of their own host only"}
-		if n != nil {
-			p.Line, p.Column = n.Line, n.Column
-		}
-		r.problems = append(r.problems, p)
+	n, driver := s.Get("network"), NetworkBridge
+	if len(s.Get("hosts").List()) > 1 {
+		driver = NetworkVXLAN
 	}
-	return Network{Driver: NetworkBridge, Pool: r.pool(n.Get("pool"))}
+	return Network{Driver: NetworkDriver(text(n.Get("driver"), string(driver))), Pool: r.pool(n.Get("pool"))}
+}
+
+// joinable refuses addresses by which hosts can't be joined. The hosts are in the order in which they are written.
+func (r *reader) joinable(n *schema.Node, f *Fleet) {
+	const way = "write what the others reach it by, such as address: 10.0.0.11, or network: {driver: bridge}"
+	first := map[netip.Addr]string{}
+	for i, item := range n.List() {
+		h, at := &f.Hosts[i], item
+		a, err := netip.ParseAddr(h.Address)
+		if err != nil && !isHostname(h.Address) {
+			continue // told of already
+		}
+		for _, key := range []string{"endpoint", "address"} {
+			if there := item.Get(key); there != nil {
+				at = there
+			}
+		}
+		switch a = a.Unmap(); {
+		case err != nil || !a.Is4():
+			r.problem(at, "%s is no IPv4 address, and network.driver vxlan joins hosts by those: %s", h.Address, way)
+		case len(f.Hosts) > 1 && (a.IsLoopback() || a.IsUnspecified()):
+			r.problem(at, "no other host reaches this one by %s, and network.driver vxlan joins them: %s", h.Address, way)
+		case first[a] != "":
+			r.problem(at, "the hosts %s and %s have the same address %s, and network.driver vxlan joins hosts by them: %s", first[a], h.Name, a, way)
+		default:
+			first[a] = h.Name
+		}
+	}
 }
 
 func (r *reader) pool(n *schema.Node) netip.Prefix {

@@ -122,8 +122,11 @@ type SSH struct {
 // NetworkDriver is how environments' networks span hosts.
 type NetworkDriver string
 
-// NetworkBridge keeps each host's part of an environment to itself.
-const NetworkBridge NetworkDriver = "bridge"
+// The drivers. With a bridge each host's part of an environment is a network of its own; VXLAN joins them.
+const (
+	NetworkBridge NetworkDriver = "bridge"
+	NetworkVXLAN  NetworkDriver = "vxlan"
+)
 
 // Network says how environments' networks are made.
 type Network struct {

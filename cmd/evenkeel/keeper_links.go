@@ -13,7 +13,7 @@ import (
 )
 
 // linksDir is where the links container keeps what is wanted.
-const linksDir = "/data"
+const linksDir = "/var/lib/evenkeel"
 
 func newKeeperLinksCommand(p *program) *cobra.Command {
 	cmd := &cobra.Command{

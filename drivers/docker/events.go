@@ -199,7 +199,7 @@ func (h *Host) event(m events.Message, fleetName string) (fleet.Event, bool) {
 		}
 	case events.VolumeEventType:
 		e.Name = e.ID
-		if e.Name != fleet.KeeperVolume(fleetName) && !strings.HasPrefix(e.Name, fleetName+"_") {
+		if e.Name != fleet.KeeperVolume(fleetName) && e.Name != fleet.LinksName(fleetName) && !strings.HasPrefix(e.Name, fleetName+"_") {
 			return fleet.Event{}, false
 		}
 	default:

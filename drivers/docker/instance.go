@@ -159,6 +159,15 @@ func namedVolumes(mounts []mount.Mount) []string {
 	return names
 }
 
+func linksContainer(c container.InspectResponse) *fleet.LinksContainer {
+	l := &fleet.LinksContainer{
+		ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Image: c.Image, State: fleet.State(c.State.Status),
+		RestartPolicy: string(c.HostConfig.RestartPolicy.Name),
+	}
+	l.Version, _ = strconv.Atoi(c.Config.Labels[fleet.LabelVersion])
+	return l
+}
+
 func keeper(c container.InspectResponse) fleet.KeeperContainer {
 	k := fleet.KeeperContainer{
 		ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Image: c.Image, State: fleet.State(c.State.Status),

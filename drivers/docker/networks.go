@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -79,6 +80,20 @@ func networksNamed(ctx context.Context, s *session, name string) ([]network.Summ
 	return list, nil
 }
 
+// The options of the engine's bridge driver.
+const (
+	optionBridge = "com.docker.network.bridge.name"
+	optionMTU    = "com.docker.network.driver.mtu"
+)
+
+// bridgeOf is the device that a bridge network is on its host: named for the network's ID where nothing else was said.
+func bridgeOf(n network.Summary) string {
+	if name := n.Options[optionBridge]; name != "" || n.Driver != "bridge" || len(n.ID) < 12 {
+		return name
+	}
+	return "br-" + n.ID[:12]
+}
+
 func networkOptions(n fleet.Network) network.CreateOptions {
 	labels := map[string]string{fleet.LabelFleet: n.Fleet}
 	if n.Environment != "" {
@@ -87,7 +102,13 @@ func networkOptions(n fleet.Network) network.CreateOptions {
 	if n.Role != "" {
 		labels[fleet.LabelRole] = n.Role
 	}
-	o := network.CreateOptions{Driver: cmp.Or(n.Driver, "bridge"), Labels: labels}
+	o := network.CreateOptions{Driver: cmp.Or(n.Driver, "bridge"), Labels: labels, Options: map[string]string{}}
+	if n.Bridge != "" {
+		o.Options[optionBridge] = n.Bridge
+	}
+	if n.MTU != 0 {
+		o.Options[optionMTU] = strconv.Itoa(n.MTU)
+	}
 	if n.Subnet.IsValid() {
 		c := network.IPAMConfig{Subnet: n.Subnet.String()}
 		if n.Gateway.IsValid() {

@@ -178,6 +178,8 @@ func (h *Host) sort(c container.InspectResponse, st *fleet.HostState) {
 	case role == fleet.RoleHelper:
 	case role == fleet.RoleKeeper:
 		st.Keepers = append(st.Keepers, keeper(c))
+	case role == fleet.RoleLinks && st.Links == nil:
+		st.Links = linksContainer(c)
 	case role == "" && node:
 		st.Instances = append(st.Instances, in)
 	default:
@@ -204,7 +206,9 @@ func fleetNetwork(n network.Summary) fleet.Network {
 	f := fleet.Network{
 		ID: n.ID, Name: n.Name, Driver: n.Driver,
 		Fleet: n.Labels[fleet.LabelFleet], Environment: n.Labels[fleet.LabelEnvironment], Role: n.Labels[fleet.LabelRole],
+		Bridge: bridgeOf(n),
 	}
+	f.MTU, _ = strconv.Atoi(n.Options[optionMTU])
 	for _, c := range n.IPAM.Config {
 		subnet, err := netip.ParsePrefix(c.Subnet)
 		if err != nil || !subnet.Addr().Is4() {

@@ -57,6 +57,10 @@ func serviceConfig(v fleet.Service) (*container.Config, *container.HostConfig, *
 	if v.LogMaxSize != "" {
 		hostConfig.LogConfig = container.LogConfig{Type: "local", Config: map[string]string{"max-size": v.LogMaxSize, "max-file": "1", "compress": "false"}}
 	}
+	if v.HostNetwork {
+		hostConfig.NetworkMode = "host"
+		return config, hostConfig, nil
+	}
 	if v.InNetworkOf != "" {
 		hostConfig.NetworkMode = container.NetworkMode("container:" + v.InNetworkOf)
 		return config, hostConfig, nil

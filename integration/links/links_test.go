@@ -139,7 +139,8 @@ func (m *machine) apply(want *fleet.Links) []string {
 	m.t.Helper()
 	var changed []string
 	require.NoError(m.t, m.in(func() (err error) {
-		changed, _, err = links.Apply(want)
+		r, err := links.Apply(want)
+		changed = r.Changed
 		return err
 	}))
 	return changed
@@ -266,8 +267,9 @@ func TestABridgeThatIsNotThereIsWaitedFor(t *testing.T) {
 	h2.apply(h2.wanted(h1))
 	h1.run("ip link del " + bridge)
 	require.NoError(t, h1.in(func() error {
-		_, waiting, err := links.Apply(h1.wanted(h2))
-		require.Equal(t, links.Waiting{"shop"}, waiting)
+		r, err := links.Apply(h1.wanted(h2))
+		require.Equal(t, []string{"shop"}, r.Waiting)
+		require.Equal(t, 1500, r.MTU, "what its own link carries")
 		return err
 	}))
 	h1.bridge()
@@ -288,7 +290,10 @@ func TestWhatIsNotOursStays(t *testing.T) {
 	h1.apply(h1.wanted(h2))
 	none := h1.wanted(h2)
 	none.Networks = nil
-	require.Equal(t, []string{"whose frames are taken", deviceOf(h1) + " is removed"}, h1.apply(none))
+	require.Equal(t, []string{deviceOf(h1) + " is removed", "whose frames are taken"}, h1.apply(none))
+	require.NotContains(t, h1.run("nft list tables"), "evenkeel-f", "nor are there rules left")
+	require.Empty(t, h1.apply(none))
+	require.Empty(t, h1.apply(&fleet.Links{Fleet: "f"}))
 	require.Equal(t, before, h1.run("ip -o link show type vxlan | sort; nft list table ip theirs; nft list table ip evenkeel-g"))
 
 	// One that has our identifier is no reason to touch it: it is said.
@@ -297,7 +302,7 @@ func TestWhatIsNotOursStays(t *testing.T) {
 	require.Equal(t, uint32(10<<14|112<<6), wanted.Networks[0].ID)
 	wanted.Networks[0].ID = 165888
 	err := h1.in(func() error {
-		_, _, err := links.Apply(wanted)
+		_, err := links.Apply(wanted)
 		return err
 	})
 	require.ErrorContains(t, err, "joining environment shop: another device of the host has VXLAN identifier 165888 on UDP port 4790")

@@ -28,7 +28,8 @@ func tableOf(fleetName string) *nftables.Table {
 }
 
 // admit has the host drop frames of the fleet's networks that come from anybody but its hosts. The rules are replaced
-// whole, at once, and only where they aren't the wanted ones; changed says whether they weren't.
+// whole, at once, and only where they aren't the wanted ones; changed says whether they weren't. Without networks there
+// are none.
 func admit(want *fleet.Links) (changed bool, err error) {
 	c, err := nftables.New()
 	if err != nil {
@@ -36,12 +37,16 @@ func admit(want *fleet.Links) (changed bool, err error) {
 	}
 	mark := digest(want)
 	there, same, err := admitted(c, want, mark)
-	if err != nil || same {
+	none := len(want.Networks) == 0
+	if err != nil || same && !none || !there && none {
 		return false, err
 	}
 	table := tableOf(want.Fleet)
 	if there {
 		c.DelTable(table)
+	}
+	if none {
+		return true, c.Flush()
 	}
 	c.AddTable(table)
 	hosts := &nftables.Set{Table: table, Name: setName, KeyType: nftables.TypeIPAddr}

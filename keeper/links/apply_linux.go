@@ -17,56 +17,83 @@ import (
 )
 
 // Apply brings the host's VXLAN devices, and whose frames are taken, to what is wanted. What is as it should be isn't
-// touched; changed says what was. First it is seen to that nobody else's frames are taken: where that fails, nothing is
-// joined.
-func Apply(want *fleet.Links) (changed []string, waiting Waiting, err error) {
+// touched. First it is seen to that nobody else's frames are taken: where that fails, nothing is joined.
+func Apply(want *fleet.Links) (r fleet.LinksResult, err error) {
 	if err := Check(want); err != nil {
-		return nil, nil, err
+		return r, err
 	}
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
-		return nil, nil, fmt.Errorf("speaking to the kernel: %w", err)
+		return r, fmt.Errorf("speaking to the kernel: %w", err)
 	}
 	defer h.Close()
+	a := applying{handle: h, want: want}
+	if err := a.clear(); err != nil {
+		return a.did, err
+	}
 	news, err := admit(want)
 	if err != nil {
-		return nil, nil, fmt.Errorf("keeping others' frames out: %w (nothing is joined without that; the kernel needs nf_tables)", err)
+		return a.did, fmt.Errorf("keeping others' frames out: %w (nothing is joined without that; the kernel needs nf_tables)", err)
 	}
 	if news {
-		changed = append(changed, "whose frames are taken")
-	}
-	a := applying{handle: h, want: want, changed: changed}
-	err = a.run()
-	return a.changed, a.waiting, err
-}
-
-type applying struct {
-	handle  *netlink.Handle
-	want    *fleet.Links
-	links   []netlink.Link // all of the host's
-	changed []string
-	waiting Waiting
-}
-
-func (a *applying) run() (err error) {
-	if a.links, err = a.handle.LinkList(); err != nil {
-		return fmt.Errorf("listing the host's devices: %w", err)
+		a.did.Changed = append(a.did.Changed, "whose frames are taken")
 	}
 	var errs []error
-	wanted := map[string]bool{}
-	for i := range a.want.Networks {
-		n := &a.want.Networks[i]
-		wanted[alias(a.want.Fleet, n.Environment)] = true
+	for i := range want.Networks {
+		n := &want.Networks[i]
 		if err := a.join(n); err != nil {
 			errs = append(errs, fmt.Errorf("joining environment %s: %w", n.Environment, err))
 		}
 	}
+	return a.did, errors.Join(errs...)
+}
+
+type applying struct {
+	handle *netlink.Handle
+	want   *fleet.Links
+	links  []netlink.Link // all of the host's
+	did    fleet.LinksResult
+}
+
+// clear takes away the devices of ours that aren't wanted any more, as long as there are rules for them.
+func (a *applying) clear() (err error) {
+	if a.links, err = a.handle.LinkList(); err != nil {
+		return fmt.Errorf("listing the host's devices: %w", err)
+	}
+	a.did.MTU = a.carries()
+	wanted := map[string]bool{}
+	for i := range a.want.Networks {
+		wanted[alias(a.want.Fleet, a.want.Networks[i].Environment)] = true
+	}
+	var errs []error
 	for _, l := range a.links {
 		if as := l.Attrs().Alias; strings.HasPrefix(as, alias(a.want.Fleet, "")) && !wanted[as] {
 			errs = append(errs, a.remove(l))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// carries is the MTU of the device that has the host's own address; 0: none has.
+func (a *applying) carries() int {
+	if !a.want.Local.IsValid() {
+		return 0
+	}
+	addresses, err := a.handle.AddrList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return 0
+	}
+	for i := range addresses {
+		if addrOf(addresses[i].IP) != a.want.Local {
+			continue
+		}
+		for _, l := range a.links {
+			if l.Attrs().Index == addresses[i].LinkIndex {
+				return l.Attrs().MTU
+			}
+		}
+	}
+	return 0
 }
 
 // alias is the mark of a device of ours.
@@ -82,7 +109,7 @@ func deviceName(fleetName, environment string) string {
 func (a *applying) join(n *fleet.Link) error {
 	bridge := a.named(n.Bridge)
 	if bridge == nil || bridge.Type() != "bridge" {
-		a.waiting = append(a.waiting, n.Environment)
+		a.did.Waiting = append(a.did.Waiting, n.Environment)
 		return nil
 	}
 	device, err := a.device(n)
@@ -195,7 +222,7 @@ func entry(device netlink.Link, peer netip.Addr) *netlink.Neigh {
 }
 
 func (a *applying) remove(l netlink.Link) error {
-	a.changed = append(a.changed, l.Attrs().Name+" is removed")
+	a.did.Changed = append(a.did.Changed, l.Attrs().Name+" is removed")
 	if err := a.handle.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("removing %s: %w", l.Attrs().Name, err)
 	}
@@ -211,7 +238,7 @@ func (a *applying) named(name string) netlink.Link {
 }
 
 func (a *applying) say(n *fleet.Link, what string) {
-	a.changed = append(a.changed, n.Environment+": "+what)
+	a.did.Changed = append(a.did.Changed, n.Environment+": "+what)
 }
 
 func addrOf(ip net.IP) netip.Addr {

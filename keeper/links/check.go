@@ -24,6 +24,8 @@ func Check(l *fleet.Links) error {
 	switch {
 	case l.Fleet == "" || strings.ContainsAny(l.Fleet, "/ \n"):
 		return fmt.Errorf("fleet %q isn't a name", l.Fleet)
+	case len(l.Networks) == 0 && !l.Local.IsValid():
+		return addresses(l.Hosts) // nothing is to be joined
 	case !l.Local.Is4() || l.Local.IsUnspecified():
 		return fmt.Errorf("the host's address %q isn't an IPv4 address, and VXLAN is set up between those", l.Local)
 	case l.Port == 0:

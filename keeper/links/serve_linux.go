@@ -24,20 +24,20 @@ const (
 
 // Set writes down what is wanted, and joins it. What is written down stays in force, also after the host was off; an
 // error says that it isn't. Of two at once, one waits for the other.
-func Set(dir string, want *fleet.Links) (Result, error) {
+func Set(dir string, want *fleet.Links) (fleet.LinksResult, error) {
 	if err := Check(want); err != nil {
-		return Result{}, err
+		return fleet.LinksResult{}, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return Result{}, fmt.Errorf("keeping the links: %w", err)
+		return fleet.LinksResult{}, fmt.Errorf("keeping the links: %w", err)
 	}
 	lock, err := store.TakeLock(dir)
 	if err != nil {
-		return Result{}, fmt.Errorf("keeping the links: %w", err)
+		return fleet.LinksResult{}, fmt.Errorf("keeping the links: %w", err)
 	}
 	defer lock.Release()
 	if err := store.Save(dir, fileName, want); err != nil {
-		return Result{}, fmt.Errorf("keeping the links: %w", err)
+		return fleet.LinksResult{}, fmt.Errorf("keeping the links: %w", err)
 	}
 	return applied(want), nil
 }
@@ -55,9 +55,8 @@ func Wanted(dir string) (*fleet.Links, error) {
 	return &l, nil
 }
 
-func applied(want *fleet.Links) Result {
-	changed, waiting, err := Apply(want)
-	r := Result{Changed: changed, Waiting: waiting}
+func applied(want *fleet.Links) fleet.LinksResult {
+	r, err := Apply(want)
 	if err != nil {
 		r.Problem = err.Error()
 	}
@@ -94,18 +93,18 @@ func Serve(ctx context.Context, dir string, log *slog.Logger) error {
 	}
 }
 
-func once(dir string) Result {
+func once(dir string) fleet.LinksResult {
 	lock, err := store.TakeLock(dir)
 	if err != nil {
-		return Result{Problem: err.Error()}
+		return fleet.LinksResult{Problem: err.Error()}
 	}
 	defer lock.Release()
 	want, err := Wanted(dir)
 	switch {
 	case err != nil:
-		return Result{Problem: fmt.Sprintf("what is wanted can't be read: %s (the controller writes it anew)", err)}
+		return fleet.LinksResult{Problem: fmt.Sprintf("what is wanted can't be read: %s (the controller writes it anew)", err)}
 	case want == nil:
-		return Result{}
+		return fleet.LinksResult{}
 	}
 	return applied(want)
 }

@@ -31,7 +31,7 @@ func well() doctor.Facts {
 	f := doctor.Facts{
 		Now: noon, KeeperVersion: 2, Repository: doctor.Source{Revision: "8f3c2a1b9d0e"},
 		Desired: &spec.Spec{
-			Fleet: spec.Fleet{Name: "production", External: []spec.ExternalZone{{Name: "public", Zone: "example.com", TTL: time.Minute}}, Hosts: []spec.Host{
+			Fleet: spec.Fleet{Name: "production", Network: spec.Network{Driver: spec.NetworkVXLAN}, External: []spec.ExternalZone{{Name: "public", Zone: "example.com", TTL: time.Minute}}, Hosts: []spec.Host{
 				{Name: "hn1", Endpoint: "ssh://deploy@10.0.0.11", Address: "10.0.0.11", PublicAddresses: []netip.Addr{netip.MustParseAddr("203.0.113.1")}, State: spec.HostActive, Labels: map[string]string{"zone": "a"}},
 				{Name: "hn2", Endpoint: "tcp://10.0.0.12:2376", Address: "10.0.0.12", State: spec.HostActive},
 			}},
@@ -51,6 +51,7 @@ func well() doctor.Facts {
 			Engine:  fleet.Engine{ID: name, OS: "linux", Arch: "amd64", StorageDriver: "overlay2"},
 			Keepers: []fleet.KeeperContainer{{Name: fleet.KeeperName("production"), Version: 2, State: fleet.StateRunning}},
 			Keeper:  &fleet.KeeperState{Version: 2},
+			Links:   &fleet.LinksContainer{Name: "evenkeel-links-production", Version: 2, State: fleet.StateRunning},
 			Instances: []fleet.Instance{{
 				NodeID: fleet.NodeID{Environment: "shop", Layer: "web", Node: i + 1}, Host: name, Generation: 1,
 				State: fleet.StateRunning, Health: fleet.HealthHealthy, StartedAt: noon,
@@ -138,6 +139,14 @@ var faults = []fault{
 		doctor.Warning, doctor.Disk, "hn1", "3Gi of 80Gi", "docker system df"},
 	{"a disk that nobody tells of", func(f *doctor.Facts) { p, _ := hn(f, 1); p.Room = nil }, doctor.Advice, doctor.Disk, "hn1", "isn't known", "replaces the keeper"},
 	{"no keeper", func(f *doctor.Facts) { _, st := hn(f, 2); st.Keepers, st.Keeper = nil, nil }, doctor.Problem, doctor.Keeper, "hn2", "its keeper is gone: its 1 container", "evenkeel apply"},
+	{"joined hosts without links", func(f *doctor.Facts) {
+		_, st := hn(f, 2)
+		st.Links = nil
+	}, doctor.Problem, doctor.Links, "hn2", "what joins it to the other hosts isn't there", "evenkeel apply"},
+	{"joined hosts with links that were stopped", func(f *doctor.Facts) {
+		_, st := hn(f, 1)
+		st.Links.State = fleet.StateExited
+	}, doctor.Problem, doctor.Links, "hn1", "evenkeel-links-production, is exited", "evenkeel apply"},
 	{"a keeper that was stopped", func(f *doctor.Facts) {
 		_, st := hn(f, 2)
 		st.Keepers[0].State, st.Keeper = fleet.StateExited, nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/reconciler/plan"
 	"github.com/evenkeel/evenkeel/spec"
 )
 
@@ -34,6 +35,7 @@ func (e *examination) host(p *Patient) {
 	}
 	e.engine(p, st)
 	e.keeper(p, st)
+	e.links(p, st)
 	e.disk(p, st)
 }
 
@@ -128,6 +130,26 @@ func (e *examination) sameEngines() {
 			Remedy: "take all but one of them out of the Fleet; on machines that were cloned remove /etc/docker/key.json and /var/lib/docker/engine-id and restart Docker",
 		})
 	}
+}
+
+// links finds what is wrong with what joins a host to the others.
+func (e *examination) links(p *Patient, st *fleet.HostState) {
+	if e.Desired == nil || e.Desired.Fleet.Network.Driver != spec.NetworkVXLAN || len(st.Instances) == 0 {
+		return
+	}
+	what := ""
+	switch l := st.Links; {
+	case l == nil:
+		what = "what joins it to the other hosts isn't there"
+	case !plan.LinksRun(l):
+		what = fmt.Sprintf("what joins it to the other hosts, %s, is %s", l.Name, l.State)
+	default:
+		return
+	}
+	e.report.add(Finding{
+		Severity: Problem, Area: Links, Host: p.Name, What: what + ": what changes between hosts doesn't come to its nodes",
+		Remedy: "`evenkeel apply`, or a running `evenkeel run`, sees to it",
+	})
 }
 
 // keeper finds what is wrong with a host's keeper.

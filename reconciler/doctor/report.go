@@ -31,6 +31,7 @@ const (
 	Clock       Area = "clock"
 	Disk        Area = "disk"
 	Keeper      Area = "keeper"
+	Links       Area = "links"
 	Address     Area = "address"
 	Port        Area = "port"
 	Registry    Area = "registry"
@@ -39,7 +40,7 @@ const (
 	Node        Area = "node"
 )
 
-var areas = []Area{Repository, Spec, Host, Certificate, Engine, Clock, Disk, Keeper, Address, Port, Registry, DNS, Fleet, Node}
+var areas = []Area{Repository, Spec, Host, Certificate, Engine, Clock, Disk, Keeper, Links, Address, Port, Registry, DNS, Fleet, Node}
 
 var severities = []Severity{Problem, Warning, Advice}
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
 	"github.com/evenkeel/evenkeel/reconciler/plan"
+	"github.com/evenkeel/evenkeel/spec"
 )
 
 // host is what isn't a node's.
@@ -34,6 +35,26 @@ func (f *finder) host(h *fleet.HostState) {
 	}
 	f.networks(h)
 	f.keeper(h)
+	f.links(h)
+}
+
+// links are looked at where hosts are joined and anything of ours is there. They are evenkeel's own, as keepers are.
+func (f *finder) links(h *fleet.HostState) {
+	if f.in.Desired.Fleet.Network.Driver != spec.NetworkVXLAN || len(h.Instances) == 0 {
+		return
+	}
+	add := func(field, wanted, found, remedy string) {
+		name := fleet.LinksName(f.in.Desired.Fleet.Name)
+		f.add(Finding{Host: h.Name, What: Links, Name: name, Field: field, Wanted: wanted, Found: found, Remedy: "evenkeel " + remedy})
+	}
+	switch l := h.Links; {
+	case l == nil:
+		add("state", string(fleet.StateRunning), "missing", "makes them anew")
+	case !plan.LinksRun(l):
+		add("state", string(fleet.StateRunning), string(l.State), "starts them")
+	case l.RestartPolicy != plan.KeeperRestartPolicy:
+		add("restart policy", plan.KeeperRestartPolicy, l.RestartPolicy, "sets it back")
+	}
 }
 
 // networks are those that the nodes there were made on.

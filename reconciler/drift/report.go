@@ -29,6 +29,7 @@ type Report struct {
 const (
 	Node      = "node"
 	Keeper    = "keeper"
+	Links     = "links"
 	Network   = "network"
 	Volume    = "volume"
 	Container = "container" // one that only looks like ours

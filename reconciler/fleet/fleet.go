@@ -41,7 +41,8 @@ type HostState struct {
 	// Strangers are containers with the fleet's label that are neither a node's nor the keeper's: made by
 	// hand. They are told of and never touched. Sorted by name.
 	Strangers []Stranger
-	Keeper    *KeeperState // what the keeper answered; nil: there is none or it doesn't answer
+	Links     *LinksContainer // what joins its networks to those of other hosts; nil: there is none
+	Keeper    *KeeperState    // what the keeper answered; nil: there is none or it doesn't answer
 	// KeeperProblem is why there is no answer of the keeper, for people.
 	KeeperProblem string
 	// OtherFleets counts containers that carry another fleet's label, by that fleet's name.
@@ -205,7 +206,12 @@ type Network struct {
 	Subnet      netip.Prefix
 	Gateway     netip.Addr
 	IPRange     netip.Prefix
+	Bridge      string // the device that it is on the host, of driver bridge
+	MTU         int    // in bytes; 0: the engine's default
 }
+
+// DefaultMTU is that of an engine's networks for which nothing was said, in bytes.
+const DefaultMTU = 1500
 
 // Volume is a named volume of ours.
 type Volume struct {
@@ -227,6 +233,16 @@ type KeeperContainer struct {
 	CreatedAt time.Time
 	Networks  map[string]netip.Addr // by network name
 
+	RestartPolicy string
+}
+
+// LinksContainer is the container with the links' role.
+type LinksContainer struct {
+	ID            string
+	Name          string
+	Version       int
+	Image         string // its ID
+	State         State
 	RestartPolicy string
 }
 

@@ -1,6 +1,9 @@
 package fleet
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Links are what joins a host's networks to those of the fleet's other hosts. They are always sent whole, so that
 // sending them again changes nothing.
@@ -20,6 +23,23 @@ type Link struct {
 	ID          uint32       `json:"id"`     // of the VXLAN: VXLANID's
 	MTU         int          `json:"mtu"`    // of the device, in bytes
 	Peers       []netip.Addr `json:"peers"`  // the other hosts that carry the environment
+}
+
+// Same says whether two say the same.
+func (l *Links) Same(o *Links) bool {
+	return l.Fleet == o.Fleet && l.Local == o.Local && l.Port == o.Port && slices.Equal(l.Hosts, o.Hosts) &&
+		slices.EqualFunc(l.Networks, o.Networks, func(a, b Link) bool {
+			return a.Environment == b.Environment && a.Bridge == b.Bridge && a.ID == b.ID && a.MTU == b.MTU && slices.Equal(a.Peers, b.Peers)
+		})
+}
+
+// LinksResult is what became of links that were set.
+type LinksResult struct {
+	Changed []string `json:"changed,omitempty"`
+	// Waiting are the environments whose bridges aren't there: the engine has yet to make them.
+	Waiting []string `json:"waiting,omitempty"`
+	Problem string   `json:"problem,omitempty"` // what could not be done; the rest is
+	MTU     int      `json:"mtu,omitempty"`     // of the host's own link to the others, in bytes; 0: not known
 }
 
 // VXLANOverhead is what a frame's way over another host's network takes of its size: the outer IPv4, UDP and VXLAN

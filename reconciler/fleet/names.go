@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -32,6 +34,7 @@ const (
 // The roles of evenkeel's own containers.
 const (
 	RoleKeeper = "keeper"
+	RoleLinks  = "links"
 	RoleHelper = "helper" // a short look inside a node's network; removed when it ends
 )
 
@@ -110,6 +113,15 @@ func SuccessorName(keeper string) string { return keeper + "-next" }
 
 // KeeperVolume is the name of the volume on which a keeper keeps its zone and records.
 func KeeperVolume(fleet string) string { return "evenkeel-keeper-" + fleet }
+
+// LinksName is the name of the container that joins a host's networks to those of other hosts, and of its volume.
+func LinksName(fleet string) string { return "evenkeel-links-" + fleet }
+
+// BridgeName is the device that an environment's network is on its hosts. It is short enough for one.
+func BridgeName(fleet, environment string) string {
+	sum := sha256.Sum256([]byte(fleet + "/" + environment))
+	return "ekb" + hex.EncodeToString(sum[:5])
+}
 
 // UplinkName is the name of the network that a keeper forwards through. Its first byte sorts it before
 // all others, since Docker takes the default route from the first network by name.

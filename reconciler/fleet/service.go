@@ -2,7 +2,7 @@ package fleet
 
 import "net/netip"
 
-// Service is one of evenkeel's own containers: a keeper, or a helper that looks inside a node's network.
+// Service is one of evenkeel's own containers: a keeper, the links, or a helper that looks inside a node's network.
 type Service struct {
 	Name    string
 	Image   string
@@ -12,6 +12,7 @@ type Service struct {
 	Network     string
 	Address     netip.Addr // on Network; invalid: the engine chooses
 	InNetworkOf string
+	HostNetwork bool // it has the host's own network instead
 	Sysctls     map[string]string
 	// Volumes are its named volumes.
 	Volumes      []Mount

@@ -109,6 +109,28 @@ func NodesOn(o Observed, host string) []Node {
 	return nodes
 }
 
+// NodesIn gathers the nodes of some environments, each with its instances on all hosts that were read, sorted.
+func NodesIn(o Observed, environments []string) []Node {
+	var ids []NodeID
+	for i := range o.Hosts {
+		instances := o.Hosts[i].Instances
+		for _, e := range environments {
+			first := sort.Search(len(instances), func(i int) bool { return instances[i].Environment >= e })
+			for ; first < len(instances) && instances[first].Environment == e; first++ {
+				ids = append(ids, instances[first].NodeID)
+			}
+		}
+	}
+	slices.SortFunc(ids, NodeID.Compare)
+	ids = slices.Compact(ids)
+	g := gatherer{o, Read[CurrentRecord]{}, Read[RestartRecord]{}}
+	nodes := make([]Node, 0, len(ids))
+	for _, id := range ids {
+		nodes = append(nodes, *g.node(id))
+	}
+	return nodes
+}
+
 // gatherer gathers nodes one by one.
 type gatherer struct {
 	o        Observed

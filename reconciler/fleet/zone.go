@@ -33,9 +33,11 @@ type ZoneNetwork struct {
 	Layers []string `json:"layers,omitempty"`
 }
 
-// ZoneNode is one instance on the keeper's host.
+// ZoneNode is an instance that the keeper's nodes may reach.
 type ZoneNode struct {
 	NodeID
+	// Host is where it is; empty: on the keeper's own.
+	Host       string `json:"host,omitempty"`
 	Generation int    `json:"generation"`
 	Instance   string `json:"instance"` // the container's ID
 	// Epoch tells one start of the instance from another, where that is known (its StartedAt): what the
@@ -59,7 +61,7 @@ func (z *Zone) Same(o *Zone) bool {
 	return slices.EqualFunc(z.Networks, o.Networks, func(a, b ZoneNetwork) bool {
 		return a.Environment == b.Environment && a.Name == b.Name && a.Subnet == b.Subnet && a.Address == b.Address && slices.Equal(a.Layers, b.Layers)
 	}) && slices.EqualFunc(z.Nodes, o.Nodes, func(a, b ZoneNode) bool {
-		return a.NodeID == b.NodeID && a.Generation == b.Generation && a.Instance == b.Instance && a.Epoch == b.Epoch && a.Address == b.Address &&
+		return a.NodeID == b.NodeID && a.Host == b.Host && a.Generation == b.Generation && a.Instance == b.Instance && a.Epoch == b.Epoch && a.Address == b.Address &&
 			a.Candidate == b.Candidate && a.Out == b.Out && slices.Equal(a.Probes, b.Probes)
 	})
 }

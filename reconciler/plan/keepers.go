@@ -33,6 +33,7 @@ func (w *world) hostOperations() {
 		w.plan.Hosts = nil
 		w.uplink(h)
 		w.keeper(h)
+		w.links(h)
 		w.networks(h)
 		w.volumes(h)
 		lists = append(lists, w.plan.Hosts)
@@ -55,8 +56,9 @@ var steps = map[work]int{
 	{"create", "network"}:   1,
 	{"create", "keeper"}:    2, {"start", "keeper"}: 3, {"replace", "keeper"}: 4, {"rename", "keeper"}: 5,
 	{"update", "keeper"}: 6, {"connect", "keeper"}: 7, {"disconnect", "keeper"}: 8,
-	{"rename", "container"}: 9, {"update", "container"}: 10, {"disconnect", "container"}: 11, {"connect", "container"}: 12,
-	{"remove", "network"}: 13, {"remove", "volume"}: 14,
+	{"create", "links"}: 9, {"start", "links"}: 10, {"replace", "links"}: 11, {"update", "links"}: 12, {"remove", "links"}: 13,
+	{"rename", "container"}: 14, {"update", "container"}: 15, {"disconnect", "container"}: 16, {"connect", "container"}: 17,
+	{"remove", "network"}: 18, {"remove", "volume"}: 19,
 }
 
 // work is what is done to what.

@@ -231,7 +231,7 @@ func (w Waits) Ordinals() string {
 type HostOperation struct {
 	Host      string `json:"host"`
 	Operation string `json:"operation"` // create, start, remove, connect, disconnect, replace, rename, update
-	What      string `json:"what"`      // keeper, network, volume, container
+	What      string `json:"what"`      // keeper, links, network, volume, container
 	Name      string `json:"name"`
 	// Causes are what was changed by hand, where that is put back.
 	Causes []Cause `json:"causes,omitempty"`

@@ -23,9 +23,10 @@ type Work struct {
 // Compute returns the zone of every host that was read, sorted by host. networks are those of the plan
 // for the same input.
 //
-// A keeper is told of the nodes on its own host only, as it is with the bridge driver. Each node's current
-// instance is among them, running or not, so that its own name stays; so is a running candidate, which is
-// probed and not answered with. Superseded instances are in no zone.
+// A keeper is told of the nodes on its own host, and, where hosts are joined, of the current instances on other hosts
+// of the environments that it carries; of hosts that don't answer, what it was told last. Each node's current instance is
+// among them, running or not, so that its own name stays; so is a running candidate on its own host, which is probed and
+// not answered with. Superseded instances are in no zone.
 func Compute(desired *spec.Spec, observed fleet.Observed, networks []plan.EnvironmentNetwork, work *Work) []fleet.Zone {
 	var hosts []*fleet.HostState
 	for i := range observed.Hosts {
@@ -44,10 +45,34 @@ func Of(host string, desired *spec.Spec, observed fleet.Observed, networks []pla
 	if h == nil || !h.Reachable {
 		return fleet.Zone{}, false
 	}
-	return compute(desired, observed, networks, work, []*fleet.HostState{h}, fleet.NodesOn(observed, host))[0], true
+	nodes := fleet.NodesOn(observed, host)
+	if joined(desired) {
+		nodes = fleet.NodesIn(observed, environmentsOn(h, networks))
+	}
+	return compute(desired, observed, networks, work, []*fleet.HostState{h}, nodes)[0], true
 }
 
-// compute makes the zones of some hosts, of nodes that are all that have an instance on one of them.
+func joined(desired *spec.Spec) bool { return desired.Fleet.Network.Driver == spec.NetworkVXLAN }
+
+// environmentsOn are those that a host has nodes of, or carries the network of, sorted.
+func environmentsOn(h *fleet.HostState, networks []plan.EnvironmentNetwork) []string {
+	var names []string
+	for i := range networks {
+		if networks[i].Host == h.Name {
+			names = append(names, networks[i].Environment)
+		}
+	}
+	for i := range h.Instances {
+		if e := h.Instances[i].Environment; i == 0 || e != h.Instances[i-1].Environment {
+			names = append(names, e)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// compute makes the zones of some hosts, of nodes that are all that have an instance on one of them, or may be reached
+// from one.
 func compute(desired *spec.Spec, observed fleet.Observed, networks []plan.EnvironmentNetwork, work *Work,
 	hosts []*fleet.HostState, nodes []fleet.Node,
 ) []fleet.Zone {
@@ -67,6 +92,9 @@ func compute(desired *spec.Spec, observed fleet.Observed, networks []plan.Enviro
 	for i := range nodes {
 		b.addNode(&nodes[i])
 	}
+	if joined(desired) {
+		b.keepTold(observed)
+	}
 	return b.zones
 }
 
@@ -78,6 +106,7 @@ type builder struct {
 	byHost  map[string]int
 	layers  map[fleet.LayerID]*spec.Layer
 	names   map[string][]string // the layers of each environment, sorted
+	carry   map[string][]int    // the zones with each environment's network, where hosts are joined
 }
 
 // indexLayers gathers the layers that are wanted, and those that only exist.
@@ -122,6 +151,7 @@ func (b *builder) addNetworks(networks []plan.EnvironmentNetwork) {
 	})
 	var name string
 	var layers []string
+	b.carry = map[string][]int{}
 	for i := range networks {
 		n := &networks[i]
 		if i == 0 || n.Environment != networks[i-1].Environment {
@@ -131,16 +161,18 @@ func (b *builder) addNetworks(networks []plan.EnvironmentNetwork) {
 		b.zones[h].Networks = append(b.zones[h].Networks, fleet.ZoneNetwork{
 			Environment: n.Environment, Name: name, Subnet: n.Subnet, Address: n.Keeper, Layers: layers,
 		})
+		if joined(b.desired) {
+			b.carry[n.Environment] = append(b.carry[n.Environment], h)
+		}
 	}
 }
 
-// addNode puts a node's instances into the zones of their hosts.
+// addNode puts a node's instances into the zones of their hosts, and of those that reach them.
 func (b *builder) addNode(n *fleet.Node) {
 	for i := range n.Instances {
 		in := &n.Instances[i]
-		h, ok := b.byHost[in.Host]
 		candidate := i > n.Current
-		if !ok || i < n.Current || candidate && !in.Running() || !in.Address.IsValid() {
+		if i < n.Current || candidate && !in.Running() || !in.Address.IsValid() {
 			continue
 		}
 		z := fleet.ZoneNode{
@@ -152,9 +184,53 @@ func (b *builder) addNode(n *fleet.Node) {
 		if !candidate {
 			z.Out = b.whyOut(n, in)
 		}
-		z.Probes = b.probes(n, in, candidate || b.work.Out(n.NodeID) != "" || b.work.Gated(n.NodeID) || n.Unproven)
-		b.zones[h].Nodes = append(b.zones[h].Nodes, z)
+		here, known := b.byHost[in.Host]
+		if known {
+			z.Probes = b.probes(n, in, candidate || b.work.Out(n.NodeID) != "" || b.work.Gated(n.NodeID) || n.Unproven)
+			b.zones[here].Nodes = append(b.zones[here].Nodes, z)
+		}
+		if candidate {
+			continue
+		}
+		z.Host, z.Probes = in.Host, b.probes(n, in, false)
+		for _, h := range b.carry[n.Environment] {
+			if !known || h != here {
+				b.zones[h].Nodes = append(b.zones[h].Nodes, z)
+			}
+		}
 	}
+}
+
+// keepTold keeps what keepers were told of nodes on hosts that don't answer: they may well serve. Of a host that was
+// taken out of the spec, and of nodes that aren't wanted any more, nothing is kept.
+func (b *builder) keepTold(observed fleet.Observed) {
+	for i, h := range b.hosts {
+		if h.Keeper == nil {
+			continue
+		}
+		z := &b.zones[i]
+		for j := range h.Keeper.Zone.Nodes {
+			n := h.Keeper.Zone.Nodes[j]
+			away := observed.Host(n.Host)
+			if n.Host == "" || away == nil || away.Reachable || b.desired.Fleet.Host(n.Host) == nil || !b.wants(n.NodeID) || !slices.Contains(b.carry[n.Environment], i) {
+				continue
+			}
+			if reason := b.work.Out(n.NodeID); reason != "" {
+				n.Out = reason
+			}
+			if !slices.ContainsFunc(z.Nodes, func(o fleet.ZoneNode) bool { return o.NodeID == n.NodeID && !o.Candidate }) {
+				z.Nodes = append(z.Nodes, n)
+			}
+		}
+		slices.SortStableFunc(z.Nodes, func(x, y fleet.ZoneNode) int {
+			return cmp.Or(x.Compare(y.NodeID), cmp.Compare(x.Generation, y.Generation))
+		})
+	}
+}
+
+func (b *builder) wants(n fleet.NodeID) bool {
+	l := b.layers[n.LayerID()]
+	return l != nil && n.Node <= l.Replicas
 }
 
 // whyOut is why a current instance isn't to be found under its layer's name.

@@ -3,6 +3,9 @@
 //
 //	node                 serves HTTP until SIGTERM or SIGINT, then exits 0
 //	node get URL         exits 0 when the URL answers 200 within a second
+//	node show URL        prints what the URL answers within 5 seconds
+//	node pull URL        prints how much the URL answers, and its SHA-256
+//	node say ADDRESS     sends "hello" over UDP until something is sent back, which it prints; at most 5 seconds
 //	node exit CODE       exits
 //
 // Its environment, all optional:
@@ -14,14 +17,19 @@
 //	APPEND_TO      a file: a line is appended to it at the start
 //	HEALTHY_WITH   a file: as long as it isn't there GET /healthz is answered with 503
 //
-// It answers GET / with its host name and GET /healthz with 200, or with 503
-// after PUT /healthz?healthy=false.
+// It answers GET / with its host name, GET /data?mebibytes=N with so much of
+// the same data whoever asks, and GET /healthz with 200, or with 503 after PUT
+// /healthz?healthy=false. What it is sent over UDP on the same port it sends
+// back, after its host name.
 package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -45,6 +53,12 @@ func run(args []string) error {
 		return serve()
 	case len(args) == 2 && args[0] == "get":
 		return get(args[1])
+	case len(args) == 2 && args[0] == "show":
+		return show(args[1])
+	case len(args) == 2 && args[0] == "pull":
+		return pull(args[1])
+	case len(args) == 2 && args[0] == "say":
+		return say(args[1])
 	case len(args) == 2 && args[0] == "exit":
 		code, err := strconv.Atoi(args[1])
 		if err != nil {
@@ -66,6 +80,67 @@ func get(url string) error {
 		return fmt.Errorf("%s: %s", url, resp.Status)
 	}
 	return nil
+}
+
+func show(url string) error {
+	client := http.Client{Timeout: 5 * time.Second}
+	resp, err := client.Get(url)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(os.Stdout, resp.Body)
+	return err
+}
+
+func pull(url string) error {
+	resp, err := http.Get(url) //nolint:gosec // whoever starts it knows the URL
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	sum := sha256.New()
+	n, err := io.Copy(sum, resp.Body)
+	fmt.Printf("%d %x\n", n, sum.Sum(nil))
+	return err
+}
+
+func say(address string) error {
+	c, err := net.Dial("udp", address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	answer := make([]byte, 1<<10)
+	for range 10 {
+		if _, err = c.Write([]byte("hello")); err == nil {
+			_ = c.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+			var n int
+			if n, err = c.Read(answer); err == nil {
+				fmt.Printf("%s\n", answer[:n])
+				return nil
+			}
+		}
+	}
+	return err
+}
+
+// sendBack answers packets until their connection is closed.
+func sendBack(packets net.PacketConn) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = err.Error()
+	}
+	packet := make([]byte, 1<<10)
+	for {
+		n, from, err := packets.ReadFrom(packet)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err == nil {
+			_, _ = packets.WriteTo(append([]byte(host+" "), packet[:n]...), from) // who sent it sends it again
+		}
+	}
 }
 
 func serve() error {
@@ -99,6 +174,12 @@ func serve() error {
 	if err != nil {
 		return err
 	}
+	packets, err := net.ListenPacket("udp", ":"+port)
+	if err != nil {
+		return err
+	}
+	defer packets.Close()
+	go sendBack(packets)
 	fmt.Println("node: serving on", listener.Addr())
 	server := &http.Server{Handler: handler(), ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
@@ -121,6 +202,14 @@ func handler() http.Handler {
 			return
 		}
 		fmt.Fprintln(w, host)
+	})
+	mux.HandleFunc("GET /data", func(w http.ResponseWriter, r *http.Request) {
+		size, err := strconv.ParseInt(r.FormValue("mebibytes"), 10, 32)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		_, _ = io.CopyN(w, rand.NewChaCha8([32]byte{}), size<<20) // who asks finds what is missing
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if sick.Load() || lacking(os.Getenv("HEALTHY_WITH")) {
