@@ -106,9 +106,9 @@ func TestNodesReachEachOtherOverHosts(t *testing.T) {
 		require.Error(t, err, "%s", out)
 	})
 	t.Run("a second apply changes nothing", func(t *testing.T) {
-		o := s.evenkeel("plan")
+		o := s.evenkeel("plan", "--exit-code")
 		require.Equal(t, 0, o.code, "%s", o)
-		o = s.evenkeel("drift")
+		o = s.evenkeel("drift", "--exit-code")
 		require.Equal(t, 0, o.code, "%s", o)
 		before := s.linksMade()
 		o = s.apply()
@@ -120,13 +120,14 @@ func TestNodesReachEachOtherOverHosts(t *testing.T) {
 		byHand(t, lab.Host(1), "rm", "-f", name)
 		byHand(t, lab.Host(2), "stop", "-t", "1", name)
 		byHand(t, lab.Host(3), "update", "--restart", "no", name)
-		o := s.evenkeel("drift")
+		o := s.evenkeel("drift", "--exit-code")
 		require.Equal(t, 2, o.code, "%s", o)
-		for _, line := range []string{"running > missing", "running > exited", "restart policy: always > no"} {
+		for _, line := range []string{"running → missing", "running → exited", "always → no"} {
 			require.Contains(t, o.stdout, line)
 		}
 		s.apply()
-		require.Equal(t, 0, s.evenkeel("drift").code)
+		o = s.evenkeel("drift", "--exit-code")
+		require.Equal(t, 0, o.code, "%s", o)
 		require.NoError(t, s.reaches(ctx, web("shop", 1), web("shop", 2)))
 	})
 	t.Run("nothing of it is left where hosts aren't to be joined", func(t *testing.T) {
