@@ -77,6 +77,12 @@ func TestNodesReachEachOtherOverHosts(t *testing.T) {
 			eventually(t, patience, func() error { return s.reaches(ctx, web("shop", from), web("shop", to)) })
 		}
 	}
+	var started []string
+	for _, h := range s.hosts {
+		for _, in := range s.observe(h).Instances {
+			started = append(started, in.ID+" "+in.StartedAt.String())
+		}
+	}
 	answered := map[string]bool{}
 	eventually(t, patience, func() error {
 		out, err := s.inNode(ctx, web("shop", 1), "show", "http://web:8080/")
@@ -86,6 +92,17 @@ func TestNodesReachEachOtherOverHosts(t *testing.T) {
 		return nil
 	})
 
+	t.Run("services are found by name", func(t *testing.T) {
+		for _, name := range []string{"_http._tcp.web", "_http._tcp.web.shop.internal"} {
+			out, err := s.inNode(ctx, web("shop", 2), "srv", name)
+			require.NoError(t, err, out)
+			require.ElementsMatch(t, []string{
+				"node1.web.shop.internal.:8080", "node2.web.shop.internal.:8080", "node3.web.shop.internal.:8080",
+			}, strings.Split(out, "\n"))
+		}
+		out, err := s.inNode(ctx, web("shop", 2), "srv", "_ftp._tcp.web")
+		require.Error(t, err, out)
+	})
 	t.Run("a gibibyte comes as it was sent", func(t *testing.T) {
 		sum := sha256.New()
 		n, err := io.CopyN(sum, rand.NewChaCha8([32]byte{}), 1<<30)
@@ -144,6 +161,18 @@ func TestNodesReachEachOtherOverHosts(t *testing.T) {
 			require.NotContains(t, string(out), fleet.LinksName(s.fleet))
 		}
 		require.Error(t, s.reaches(ctx, web("shop", 1), web("shop", 2)))
+	})
+	t.Run("they are joined again, and no node is touched", func(t *testing.T) {
+		s.driver = "vxlan"
+		s.writeFleet()
+		s.commit()
+		s.apply()
+		eventually(t, patience, func() error { return s.reaches(ctx, web("shop", 3), web("shop", 1)) })
+		for _, h := range s.hosts {
+			for _, in := range s.observe(h).Instances {
+				require.Contains(t, started, in.ID+" "+in.StartedAt.String())
+			}
+		}
 	})
 }
 

@@ -9,13 +9,14 @@ import (
 	"github.com/evenkeel/evenkeel/keeper/probe"
 	"github.com/evenkeel/evenkeel/keeper/store"
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/spec"
 )
 
 // Limits of a zone.
 const (
 	maxNetworks = 1024
-	maxNodes    = 8192
-	maxProbes   = 16 // of one node
+	maxNodes    = 1 << 15 // those on other hosts that its nodes may reach included
+	maxProbes   = 16      // of one node
 	maxTTL      = time.Hour
 )
 
@@ -91,6 +92,9 @@ func checkNodes(z *fleet.Zone, environments map[string]bool) error {
 		if err := checkProbes(n); err != nil {
 			return err
 		}
+		if err := checkServices(n); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -103,6 +107,20 @@ func checkProbes(n *fleet.ZoneNode) error {
 		if p.Port == 0 || p.Interval < 0 || p.Timeout < 0 || p.StartPeriod < 0 || p.Retries < 0 || len(p.Path) > 2048 {
 			return invalid("node %s: probe of port %d: a port is needed, and nothing may be negative", n.NodeID, p.Port)
 		}
+	}
+	return nil
+}
+
+func checkServices(n *fleet.ZoneNode) error {
+	if len(n.Services) > fleet.MaxServices {
+		return invalid("node %s: %d services, at most %d are named", n.NodeID, len(n.Services), fleet.MaxServices)
+	}
+	names := map[string]bool{}
+	for _, s := range n.Services {
+		if !label.MatchString(s.Name) || s.Protocol != spec.TCP && s.Protocol != spec.UDP || s.Port == 0 || names[s.Name] {
+			return invalid("node %s: service %q: it needs a name of its own, which is a DNS label, tcp or udp, and a port", n.NodeID, s.Name)
+		}
+		names[s.Name] = true
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/keeper/names"
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/spec"
 )
 
 func TestZonesThatCannotBeServedAreRefused(t *testing.T) {
@@ -32,6 +33,19 @@ func TestZonesThatCannotBeServedAreRefused(t *testing.T) {
 		"two current":  {func(z *fleet.Zone) { z.Nodes[1].Node = 1 }, "its current instance"},
 		"ipv6 node":    {func(z *fleet.Zone) { z.Nodes[0].Address = netip.IPv6LinkLocalAllNodes() }, "isn't an IPv4"},
 		"probe's port": {func(z *fleet.Zone) { z.Nodes[0].Probes = []fleet.Probe{{}} }, "a port is needed"},
+		"service's name": {func(z *fleet.Zone) {
+			z.Nodes[0].Services = []fleet.ZoneService{{Name: "_http", Protocol: spec.TCP, Port: 80}}
+		}, "is a DNS label"},
+		"service's protocol": {func(z *fleet.Zone) {
+			z.Nodes[0].Services = []fleet.ZoneService{{Name: "http", Protocol: "sctp", Port: 80}}
+		}, "tcp or udp"},
+		"service's port": {func(z *fleet.Zone) {
+			z.Nodes[0].Services = []fleet.ZoneService{{Name: "http", Protocol: spec.TCP}}
+		}, "and a port"},
+		"services alike": {func(z *fleet.Zone) {
+			z.Nodes[0].Services = []fleet.ZoneService{{Name: "a", Protocol: spec.TCP, Port: 1}, {Name: "a", Protocol: spec.UDP, Port: 1}}
+		}, "a name of its own"},
+		"services": {func(z *fleet.Zone) { z.Nodes[0].Services = make([]fleet.ZoneService, 65) }, "at most 64"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c0 := start(t, Options{Fleet: "production"}).holder(t)

@@ -23,8 +23,8 @@ func (c *Controller) beginChores(ctx context.Context, p plan.Plan, number int) {
 	c.forgetChores(number)
 	byHost := map[string][]plan.HostOperation{}
 	for _, op := range p.Hosts {
-		if op.What == "keeper" && (op.Operation == "create" || op.Operation == "start") {
-			continue // made and started when the host is leased
+		if (op.What == "keeper" || op.What == "links") && (op.Operation == "create" || op.Operation == "start") {
+			continue // made and started when the host is leased, or joined
 		}
 		if op.Waits != "" || op.Within {
 			continue // it was done too often a moment ago, or its node's operation ends it; then it is planned anew
@@ -142,7 +142,7 @@ func (c *Controller) chore(ctx context.Context, hostName string, op plan.HostOpe
 		return c.mendKeeper(ctx, h, op)
 	case "rename container", "update container", "disconnect container", "connect container":
 		return c.mend(ctx, h, op)
-	case "create links", "start links", "replace links", "update links", "remove links":
+	case "replace links", "update links", "remove links":
 		return c.changeLinks(ctx, h, op.Operation)
 	case "replace keeper":
 		return c.replaceKeeper(ctx, h)

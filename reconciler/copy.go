@@ -95,9 +95,7 @@ func (c *Controller) writeKeeper(ctx context.Context, h *host) {
 	if err := c.tell(ctx, h); err != nil && ctx.Err() == nil {
 		c.notice("error", h.name, err.Error()+" (its names stay as they were; the next pass tries again)")
 	}
-	if c.joins() {
-		c.linkOrSay(ctx, h)
-	}
+	c.join(ctx, h)
 	c.giveCopy(ctx, h, next)
 }
 

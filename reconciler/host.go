@@ -49,11 +49,12 @@ type host struct {
 	untoldAt  time.Time    // when that was found out; under telling
 	preparing rollout.Lock // one environment's network at a time
 
-	linking     rollout.Lock // one change of the links at a time
-	linked      *fleet.Links // what its links acknowledged last; nil: not known; under linking
-	linkedWith  string       // the container that did; under linking
-	linkProblem string       // why they could not be set, as it was said; under linking
-	carries     atomic.Int64 // the MTU of the host's own link, in bytes; 0: not known
+	joining    rollout.Lock // one attempt to join it at a time
+	linking    rollout.Lock // one change of the links at a time
+	linked     *fleet.Links // what its links acknowledged last; nil: not known; under linking
+	linkedWith string       // the container that did; under linking
+	unjoined   string       // why it isn't joined to the other hosts; empty: it is; under mu
+	carries    atomic.Int64 // the MTU of the host's own link, in bytes; 0: not known
 
 	reading errand             // reads the host
 	looking errand             // looks at files in its nodes

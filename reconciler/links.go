@@ -106,7 +106,7 @@ func (c *Controller) removeLinks(ctx context.Context, h *host, l *fleet.LinksCon
 	return errors.Join(h.engine.Remove(ctx, l.ID), h.engine.RemoveVolume(ctx, fleet.LinksName(c.fleetName())), h.dropImage(ctx, l.Image))
 }
 
-// ensureLinks has a host joined that a node is about to be made on.
+// ensureLinks has a host's links run.
 func (c *Controller) ensureLinks(ctx context.Context, h *host) error {
 	l := h.snapshot().Links
 	operation := ""
@@ -122,7 +122,54 @@ func (c *Controller) ensureLinks(ctx context.Context, h *host) error {
 	return c.changing(ctx, op, func(ctx context.Context) error { return c.changeLinks(ctx, h, operation) })
 }
 
-// link has a host joined to the others as it is to be now, unless it is.
+// join has a host joined to the others as it is to be now. Where that fails all else goes on: it is said once, and tried
+// again in the next pass.
+func (c *Controller) join(ctx context.Context, h *host) {
+	if !c.joins() || h.joining.Take(ctx) != nil {
+		return
+	}
+	defer h.joining.Give()
+	_, err := h.writable()
+	if err == nil {
+		err = c.ensureLinks(ctx, h)
+	}
+	if err == nil {
+		err = c.link(ctx, h)
+	}
+	if ctx.Err() != nil || errors.Is(err, fleet.ErrUnreachable) || errors.Is(err, fleet.ErrFenced) {
+		return // that is told of anyway
+	}
+	text := ""
+	if err != nil {
+		text = fmt.Sprintf("joining %s to the other hosts: %s (its nodes may not reach those of other hosts)", h.name, err)
+	}
+	h.mu.Lock()
+	news := text != h.unjoined
+	h.unjoined = text
+	h.mu.Unlock()
+	if news && text != "" {
+		c.notice("error", h.name, text)
+	}
+}
+
+// unjoined says why hosts aren't joined that are to be.
+func (c *Controller) unjoined() []string {
+	if !c.joins() {
+		return nil
+	}
+	var problems []string
+	for _, h := range c.allHosts() {
+		h.mu.Lock()
+		text := h.unjoined
+		h.mu.Unlock()
+		if text != "" {
+			problems = append(problems, text)
+		}
+	}
+	return problems
+}
+
+// link sets a host's links, unless they are as they are to be.
 func (c *Controller) link(ctx context.Context, h *host) error {
 	if err := h.linking.Take(ctx); err != nil {
 		return err
@@ -143,28 +190,11 @@ func (c *Controller) link(ctx context.Context, h *host) error {
 	r, err := setLinks(ctx, h, l.ID, &want)
 	if err != nil {
 		h.linked = nil // they may have been set all the same
-		return fmt.Errorf("joining %s to the other hosts: %w", h.name, err)
+		return err
 	}
 	h.linked, h.linkedWith = &want, l.ID
 	h.carries.Store(int64(r.MTU))
 	return nil
-}
-
-// linkOrSay is link for what waits for nobody: a problem is said once.
-func (c *Controller) linkOrSay(ctx context.Context, h *host) {
-	err := c.link(ctx, h)
-	if ctx.Err() != nil || h.linking.Take(ctx) != nil {
-		return
-	}
-	defer h.linking.Give()
-	text := ""
-	if err != nil && !errors.Is(err, fleet.ErrUnreachable) && !errors.Is(err, fleet.ErrFenced) {
-		text = err.Error()
-	}
-	if text != "" && text != h.linkProblem {
-		c.notice("error", h.name, text+" (its nodes don't reach those of other hosts; the next pass tries again)")
-	}
-	h.linkProblem = text
 }
 
 // setLinks has a host's links set, and says what became of them.

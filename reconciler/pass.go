@@ -69,6 +69,7 @@ func (c *Controller) Apply(ctx context.Context, stop <-chan struct{}) (Result, e
 	r.Failed = c.failures()
 	r.Problems = append(r.Problems, left(r.Left)...)
 	r.Problems = append(r.Problems, c.external().problems()...)
+	r.Problems = append(r.Problems, c.unjoined()...)
 	r.Problems = append(r.Problems, c.lost(r.Problems)...)
 	st := c.Current()
 	r.Problems = append(r.Problems, c.unserved(&st, r)...)

@@ -53,7 +53,7 @@ func (c *Controller) Ready() string {
 
 // Current says what is, from what was last seen.
 func (c *Controller) Current() Status {
-	observed, failed := c.observed(), c.failures()
+	observed, failed, unjoined := c.observed(), c.failures(), c.unjoined()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := Status{
@@ -74,6 +74,7 @@ func (c *Controller) Current() Status {
 	s.Problems = append(append(s.Problems, c.plan.Refused...), hostProblems(s.Hosts)...)
 	s.Problems = append(s.Problems, c.outside.problems()...)
 	s.Problems = append(s.Problems, c.outageProblems(observed, nodes)...)
+	s.Problems = append(s.Problems, unjoined...)
 	s.Problems = append(s.Problems, c.repeats.Problems(s.Time)...)
 	s.Converged = c.converged(&s)
 	return s

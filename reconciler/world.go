@@ -104,35 +104,26 @@ func (w writes) Prepare(ctx context.Context, hostName, environment string) error
 		return fmt.Errorf("the network of %s on %s: %w", environment, hostName, err)
 	}
 	defer h.preparing.Give()
-	joins := w.joins()
-	if joins {
-		err := w.ensureLinks(ctx, h)
-		if err == nil {
-			err = w.link(ctx, h) // before the network is made: it says what its own link carries
-		}
-		if err != nil {
-			return fmt.Errorf("the network of %s on %s: %w", environment, hostName, err)
-		}
-	}
+	w.join(ctx, h) // before the network is made: it says what its own link carries
 	if err := w.network(ctx, h, n); err != nil {
 		return fmt.Errorf("the network of %s on %s: %w", environment, hostName, err)
 	}
-	if joins {
-		w.linkAll(ctx, h, environment)
-	}
+	w.joinAll(ctx, environment)
 	return w.tell(ctx, h)
 }
 
-// linkAll joins a host that has got an environment's network with the others that carry it, side by side. What can't be
-// joined now is said, and is joined in a later pass.
-func (w writes) linkAll(ctx context.Context, h *host, environment string) {
+// joinAll joins the hosts that carry an environment, side by side: one has got its network just now.
+func (w writes) joinAll(ctx context.Context, environment string) {
+	if !w.joins() {
+		return
+	}
 	w.mu.Lock()
 	networks := w.plan.Networks
 	w.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, n := range networks {
-		if other := w.host(n.Host); n.Environment == environment && other != nil && w.canWrite(n.Host) {
-			wg.Go(func() { w.linkOrSay(ctx, other) })
+		if h := w.host(n.Host); n.Environment == environment && h != nil {
+			wg.Go(func() { w.join(ctx, h) })
 		}
 	}
 	wg.Wait()

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -259,8 +260,9 @@ func plainValue(key string, n *schema.Node) any {
 	return n.Raw
 }
 
-// WrittenTCPPorts are the tcp ports of a canonical form (Layer.Written), sorted; false: it can't be read.
-func WrittenTCPPorts(written string) ([]uint16, bool) {
+// WrittenPorts are the ports of a canonical form (Layer.Written), sorted by name, without what they are published on;
+// false: it can't be read.
+func WrittenPorts(written string) ([]Port, bool) {
 	var w struct {
 		Ports map[string]struct {
 			Port     any    `json:"port"`
@@ -270,16 +272,27 @@ func WrittenTCPPorts(written string) ([]uint16, bool) {
 	if json.Unmarshal([]byte(written), &w) != nil {
 		return nil, false
 	}
-	var ports []uint16
-	for _, p := range w.Ports {
+	var ports []Port
+	for name, p := range w.Ports {
 		port, err := strconv.ParseUint(fmt.Sprint(p.Port), 10, 16)
 		if err != nil {
 			return nil, false
 		}
-		if p.Protocol != string(UDP) {
-			ports = append(ports, uint16(port))
+		ports = append(ports, Port{Name: name, Port: uint16(port), Protocol: cmp.Or(Protocol(p.Protocol), TCP)})
+	}
+	slices.SortFunc(ports, func(a, b Port) int { return cmp.Compare(a.Name, b.Name) })
+	return ports, true
+}
+
+// WrittenTCPPorts are the tcp ports of a canonical form (Layer.Written), sorted; false: it can't be read.
+func WrittenTCPPorts(written string) ([]uint16, bool) {
+	all, ok := WrittenPorts(written)
+	var ports []uint16
+	for _, p := range all {
+		if p.Protocol != UDP {
+			ports = append(ports, p.Port)
 		}
 	}
 	slices.Sort(ports)
-	return ports, true
+	return ports, ok
 }

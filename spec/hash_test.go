@@ -194,6 +194,9 @@ func TestWrittenTCPPorts(t *testing.T) {
 	ports, ok := spec.WrittenTCPPorts(full.Environment("shop").Layer("web").Written)
 	require.True(t, ok)
 	require.Equal(t, []uint16{8080}, ports, "one of udp is none")
+	all, ok := spec.WrittenPorts(full.Environment("shop").Layer("web").Written)
+	require.True(t, ok)
+	require.Equal(t, []spec.Port{{Name: "dns", Port: 53, Protocol: spec.UDP}, {Name: "http", Port: 8080, Protocol: spec.TCP}}, all)
 	for written, readable := range map[string]bool{
 		`{"image":"nginx"}`: true, "": false, "[]": false, `{"ports":{"http":{"port":"none"}}}`: false,
 		`{"ports":{"http":{"port":65536}}}`: false,

@@ -16,6 +16,11 @@ func (v *View) reply(r *dns.Msg, rrs []dns.RR, owner string, as verdict) *dns.Ms
 	m.SetReply(r)
 	m.Authoritative, m.RecursionAvailable = true, true
 	m.Answer = rrs
+	for _, rr := range rrs {
+		if s, ok := rr.(*dns.SRV); ok {
+			m.Extra = append(m.Extra, v.names[s.Target].answer()...) // whoever asks wants to go there
+		}
+	}
 	if as == denied {
 		m.Rcode = dns.RcodeNameError
 	}

@@ -42,7 +42,7 @@ func (v *View) resolve(q dns.Question) (rrs []dns.RR, owner string, _ verdict) {
 	if v.bare[last] || v.unqualified[labels[len(labels)-2]+"."+last+"."] {
 		return nil, last + ".", denied
 	}
-	if len(labels) == 2 && v.layers[last] && isNode(labels[0]) {
+	if v.layers[last] && (len(labels) == 2 && isNode(labels[0]) || isProtocol(labels[len(labels)-2])) {
 		return nil, last + ".", denied
 	}
 	return nil, "", forward
@@ -71,10 +71,13 @@ func isNode(label string) bool {
 	return err == nil
 }
 
+// isProtocol says whether a label stands between a layer's name and its services'.
+func isProtocol(label string) bool { return label == "_tcp" || label == "_udp" }
+
 func (v *View) records(e *entry, name string, qtype uint16) []dns.RR {
 	switch {
-	case len(e.members) > 0 && (qtype == dns.TypeA || qtype == dns.TypeANY):
-		return e.addresses()
+	case len(e.members) > 0 && (qtype == e.rrtype || qtype == dns.TypeANY):
+		return e.answer()
 	case qtype == dns.TypeSOA && name == e.zone:
 		return []dns.RR{v.soa(e.zone)}
 	}

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/spec"
 )
 
 // health is what the probes say of instances, by their IDs; all are healthy but those named.
@@ -35,6 +36,10 @@ func twoEnvironments() *fleet.Zone {
 	candidate.Instance, candidate.Candidate = "next", true
 	out := zoneNode("shop", "web", 2, "10.112.2.2")
 	out.Out = "withdrawn"
+	first, third := zoneNode("shop", "web", 1, "10.112.2.1"), zoneNode("shop", "web", 3, "10.112.2.3")
+	for _, n := range []*fleet.ZoneNode{&first, &candidate, &out, &third} {
+		n.Services = []fleet.ZoneService{{Name: "dns", Protocol: spec.UDP, Port: 53}, {Name: "http", Protocol: spec.TCP, Port: 8080}}
+	}
 	only := zoneNode("shop", "cron", 1, "10.112.2.30")
 	only.Candidate = true
 	return &fleet.Zone{
@@ -46,7 +51,7 @@ func twoEnvironments() *fleet.Zone {
 				Address: netip.MustParseAddr("10.112.4.2"), Layers: []string{"api"}},
 		},
 		Nodes: []fleet.ZoneNode{
-			zoneNode("shop", "web", 1, "10.112.2.1"), candidate, out, zoneNode("shop", "web", 3, "10.112.2.3"),
+			first, candidate, out, third,
 			zoneNode("shop", "db", 1, "10.112.2.20"), only,
 			zoneNode("dev", "api", 1, "10.112.6.1"),
 		},
@@ -106,6 +111,17 @@ func TestResolve(t *testing.T) {
 		{"node1.web.shop.", a, "denied shop."},
 		{"api.dev.", a, "denied dev."},
 		{"x.billing.", a, "denied billing."},
+		// Services.
+		{"_http._tcp.web.shop.internal.", srv, "exists node1.web.shop.internal.:8080 node3.web.shop.internal.:8080"},
+		{"_HTTP._tcp.web.", srv, "exists node1.web.shop.internal.:8080 node3.web.shop.internal.:8080"},
+		{"_dns._udp.web.", dns.TypeANY, "exists node1.web.shop.internal.:53 node3.web.shop.internal.:53"},
+		{"_http._tcp.web.shop.internal.", a, "exists - shop.internal."},
+		{"_tcp.web.shop.internal.", srv, "exists - shop.internal."},
+		{"_udp.web.", srv, "exists - web."},
+		{"_http._udp.web.", srv, "denied web."},
+		{"_ftp._tcp.web.shop.internal.", srv, "denied shop.internal."},
+		{"_smtp._tcp.mail.", srv, "denied mail."},
+		{"_smtp._tcp.example.com.", srv, "forward"},
 		// Not ours.
 		{"go.dev.", a, "forward"}, // an environment is called dev, and so is a public domain
 		{"www.example.shop.", a, "forward"},
@@ -156,6 +172,8 @@ func describe(rrs []dns.RR, owner string, as verdict) string {
 			values = append(values, rr.A.String())
 		case *dns.PTR:
 			values = append(values, rr.Ptr)
+		case *dns.SRV:
+			values = append(values, fmt.Sprintf("%s:%d", rr.Target, rr.Port))
 		case *dns.SOA:
 			values = append(values, "soa")
 		}
@@ -168,6 +186,19 @@ func describe(rrs []dns.RR, owner string, as verdict) string {
 		text += " " + owner
 	}
 	return text
+}
+
+// Who is told of a service is told at once where it is.
+func TestServicesComeWithAddresses(t *testing.T) {
+	v := view(t, twoEnvironments())
+	r := new(dns.Msg)
+	r.SetQuestion("_http._tcp.web.", dns.TypeSRV)
+	rrs, owner, as := v.resolve(r.Question[0])
+	m := v.reply(r, rrs, owner, as)
+	require.Equal(t, "exists 10.112.2.1 10.112.2.3", describe(m.Extra, "", exists))
+	fit(m, r, false)
+	_, err := m.Pack()
+	require.NoError(t, err)
 }
 
 func TestEachNetworkIsAnsweredForItsEnvironment(t *testing.T) {

@@ -45,7 +45,8 @@ type View struct {
 type entry struct {
 	zone    string // owner of the SOA record
 	members []member
-	node    bool // a node's own name: answered whatever its state
+	rrtype  uint16 // of its members
+	node    bool   // a node's own name: answered whatever its state
 }
 
 type member struct {
@@ -122,15 +123,36 @@ func (v *View) add(n *fleet.ZoneNode, domain string, healthy *atomic.Bool) {
 	} {
 		e := v.names[name.name]
 		if e == nil {
-			e = &entry{zone: name.zone, node: name.node}
+			e = &entry{zone: name.zone, node: name.node, rrtype: dns.TypeA}
 			v.names[name.name] = e
 		}
 		rr := &dns.A{Hdr: v.header(name.name, dns.TypeA), A: n.Address.AsSlice()}
 		e.members = append(e.members, member{rr: rr, out: n.Out != "", healthy: healthy})
 	}
+	m := member{out: n.Out != "", healthy: healthy}
+	for _, s := range n.Services {
+		v.addService(s, layer, v.apex(), node, m)
+		v.addService(s, short, short, node, m)
+	}
 	if reverse, err := dns.ReverseAddr(n.Address.String()); err == nil {
 		v.reverse[n.Address] = &dns.PTR{Hdr: v.header(reverse, dns.TypePTR), Ptr: node}
 	}
+}
+
+// addService adds a node's port under its service's name below a layer's, and the name between them.
+func (v *View) addService(s fleet.ZoneService, layer, zone, node string, m member) {
+	between := "_" + string(s.Protocol) + "." + layer
+	name := "_" + strings.ToLower(s.Name) + "." + between
+	if v.names[between] == nil {
+		v.names[between] = &entry{zone: zone}
+	}
+	e := v.names[name]
+	if e == nil {
+		e = &entry{zone: zone, rrtype: dns.TypeSRV}
+		v.names[name] = e
+	}
+	m.rr = &dns.SRV{Hdr: v.header(name, dns.TypeSRV), Weight: 1, Port: s.Port, Target: node}
+	e.members = append(e.members, m)
 }
 
 func (k *known) header(name string, rrtype uint16) dns.RR_Header {
@@ -146,13 +168,13 @@ func (k *known) soa(owner string) dns.RR {
 		Refresh: 60, Retry: 10, Expire: 3600, Minttl: k.ttl}
 }
 
-// addresses returns what the entry is answered with now, in an order that spreads the load.
+// answer returns what the entry is answered with now, in an order that spreads the load.
 //
 //	to be found, healthy   to be found   current   answered with
 //	some                   -             -         those healthy
 //	none                   some          -         those to be found
 //	none                   none          some      all
-func (e *entry) addresses() []dns.RR {
+func (e *entry) answer() []dns.RR {
 	rrs := make([]dns.RR, 0, len(e.members))
 	if !e.node {
 		rrs = e.pick(rrs, func(m *member) bool { return !m.out && m.healthy.Load() })

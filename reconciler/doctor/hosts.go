@@ -137,7 +137,7 @@ func (e *examination) links(p *Patient, st *fleet.HostState) {
 	if e.Desired == nil || e.Desired.Fleet.Network.Driver != spec.NetworkVXLAN || len(st.Instances) == 0 {
 		return
 	}
-	what := ""
+	var what string
 	switch l := st.Links; {
 	case l == nil:
 		what = "what joins it to the other hosts isn't there"

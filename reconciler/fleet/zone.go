@@ -50,6 +50,18 @@ type ZoneNode struct {
 	// (withdrawn, stopped, unhealthy by the engine's check); empty: it is to be found.
 	Out    string  `json:"out,omitempty"`
 	Probes []Probe `json:"probes,omitempty"`
+	// Services are its ports, as SRV records say them, sorted by name.
+	Services []ZoneService `json:"services,omitempty"`
+}
+
+// MaxServices is how many of a node's ports are named at most; the others have no names.
+const MaxServices = 64
+
+// ZoneService is a port of a node that a name stands for: _http._tcp.web.
+type ZoneService struct {
+	Name     string        `json:"name"`
+	Protocol spec.Protocol `json:"protocol"`
+	Port     uint16        `json:"port"`
 }
 
 // Same says whether two zones say the same. What one lacks the other may have without anything in it, as after the
@@ -62,7 +74,7 @@ func (z *Zone) Same(o *Zone) bool {
 		return a.Environment == b.Environment && a.Name == b.Name && a.Subnet == b.Subnet && a.Address == b.Address && slices.Equal(a.Layers, b.Layers)
 	}) && slices.EqualFunc(z.Nodes, o.Nodes, func(a, b ZoneNode) bool {
 		return a.NodeID == b.NodeID && a.Host == b.Host && a.Generation == b.Generation && a.Instance == b.Instance && a.Epoch == b.Epoch && a.Address == b.Address &&
-			a.Candidate == b.Candidate && a.Out == b.Out && slices.Equal(a.Probes, b.Probes)
+			a.Candidate == b.Candidate && a.Out == b.Out && slices.Equal(a.Probes, b.Probes) && slices.Equal(a.Services, b.Services)
 	})
 }
 

@@ -41,7 +41,12 @@ func NetworkMTU(observed fleet.Observed, fleetName, environment string, carries 
 	name := fleet.NetworkName(fleetName, environment)
 	for i := range observed.Hosts {
 		for j := range observed.Hosts[i].Networks {
-			if n := &observed.Hosts[i].Networks[j]; n.Name == name && n.Fleet == fleetName && n.MTU != 0 {
+			n := &observed.Hosts[i].Networks[j]
+			switch {
+			case n.Name != name || n.Fleet != fleetName:
+			case n.MTU == 0:
+				return fleet.DefaultMTU
+			default:
 				return n.MTU
 			}
 		}

@@ -227,6 +227,12 @@ type part struct {
 
 // attachNetworks gives every host that has or gets nodes of an environment its part of the network.
 func (w *world) attachNetworks() {
+	type spread struct {
+		environment string
+		hosts       []*host
+	}
+	var spreads []spread
+	parts := 0
 	for start := 0; start < len(w.layers); {
 		env := w.layers[start].id.Environment
 		end := start + 1
@@ -234,14 +240,19 @@ func (w *world) attachNetworks() {
 			end++
 		}
 		if s := w.subnets[env]; s != nil && s.problem == "" {
-			s.first = len(w.plan.Networks)
-			name := fleet.NetworkName(w.fleet.Name, env)
-			for _, h := range w.hostsOfAll(w.layers[start:end]) {
-				w.attach(env, name, s, h)
-			}
-			s.end = len(w.plan.Networks)
+			hosts := w.hostsOfAll(w.layers[start:end])
+			spreads, parts = append(spreads, spread{env, hosts}), parts+len(hosts)
 		}
 		start = end
+	}
+	w.plan.Networks = slices.Grow(w.plan.Networks, parts) // once: of a large fleet they are many
+	for _, p := range spreads {
+		s, name := w.subnets[p.environment], fleet.NetworkName(w.fleet.Name, p.environment)
+		s.first = len(w.plan.Networks)
+		for _, h := range p.hosts {
+			w.attach(p.environment, name, s, h)
+		}
+		s.end = len(w.plan.Networks)
 	}
 }
 

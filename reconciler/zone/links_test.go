@@ -132,7 +132,14 @@ func TestZonesOfJoinedHosts(t *testing.T) {
 		}
 		return all
 	}
+	s.Environments[0].Layers[0].Hash = "v1:now"
+	o.Hosts[1].Instances[0].Spec = "v1:now"
+	o.Hosts[2].Instances[0].Written = `{"ports":{"http":{"port":8080}}}`
 	zones := zone.Compute(s, o, planned, nil)
+	services := []fleet.ZoneService{{Name: "dns", Protocol: spec.UDP, Port: 53}, {Name: "http", Protocol: spec.TCP, Port: 8080}}
+	require.Nil(t, zones[0].Nodes[0].Services, "what it was made with isn't known")
+	require.Equal(t, services, zones[0].Nodes[1].Services, "with this")
+	require.Equal(t, services[1:], zones[0].Nodes[2].Services, "with what was written before")
 	require.Equal(t, []told{{1, 1, "", false, false, true}, {2, 1, "hn2", false, false, true}, {3, 1, "hn3", false, true, true}}, of(zones[0]))
 	require.Equal(t, []told{{1, 1, "hn1", false, false, true}, {2, 1, "", false, false, true}, {2, 2, "", true, false, true}, {3, 1, "hn3", false, true, true}}, of(zones[1]))
 	for i, z := range zones {

@@ -79,12 +79,13 @@ func compute(desired *spec.Spec, observed fleet.Observed, networks []plan.Enviro
 	if work == nil {
 		work = &Work{Out: func(fleet.NodeID) string { return "" }, Gated: func(fleet.NodeID) bool { return false }}
 	}
-	b := builder{desired: desired, work: work, hosts: hosts, byHost: make(map[string]int, len(hosts))}
+	b := builder{desired: desired, work: work, hosts: hosts, byHost: make(map[string]int, len(hosts)), newer: map[*spec.Layer][]fleet.ZoneService{}, older: map[string][]fleet.ZoneService{}}
 	for i, h := range hosts {
 		b.byHost[h.Name] = i
 		b.zones = append(b.zones, fleet.Zone{
 			Fleet: desired.Fleet.Name, Host: h.Name, Domain: desired.Fleet.Internal.Zone,
 			TTL: desired.Fleet.Internal.TTL, Pool: desired.Fleet.Network.Pool,
+			Nodes: slices.Grow([]fleet.ZoneNode(nil), len(h.Instances)),
 		})
 	}
 	b.indexLayers(observed)
@@ -107,6 +108,8 @@ type builder struct {
 	layers  map[fleet.LayerID]*spec.Layer
 	names   map[string][]string // the layers of each environment, sorted
 	carry   map[string][]int    // the zones with each environment's network, where hosts are joined
+	newer   map[*spec.Layer][]fleet.ZoneService
+	older   map[string][]fleet.ZoneService // of what isn't written any more
 }
 
 // indexLayers gathers the layers that are wanted, and those that only exist.
@@ -182,7 +185,7 @@ func (b *builder) addNode(n *fleet.Node) {
 			z.Epoch = in.StartedAt.UTC().Format(time.RFC3339Nano)
 		}
 		if !candidate {
-			z.Out = b.whyOut(n, in)
+			z.Out, z.Services = b.whyOut(n, in), b.services(in)
 		}
 		here, known := b.byHost[in.Host]
 		if known {
@@ -231,6 +234,37 @@ func (b *builder) keepTold(observed fleet.Observed) {
 func (b *builder) wants(n fleet.NodeID) bool {
 	l := b.layers[n.LayerID()]
 	return l != nil && n.Node <= l.Replicas
+}
+
+// services are the ports that an instance was made with, as far as they are known.
+func (b *builder) services(in *fleet.Instance) []fleet.ZoneService {
+	if l := b.layers[in.LayerID()]; l != nil && in.MadeFor(l) {
+		known, ok := b.newer[l]
+		if !ok {
+			known = namedPorts(l.Ports)
+			b.newer[l] = known
+		}
+		return known
+	}
+	known, ok := b.older[in.Written]
+	if !ok {
+		ports, _ := spec.WrittenPorts(in.Written)
+		known = namedPorts(ports)
+		b.older[in.Written] = known
+	}
+	return known
+}
+
+func namedPorts(ports []spec.Port) []fleet.ZoneService {
+	if len(ports) == 0 {
+		return nil
+	}
+	services := make([]fleet.ZoneService, 0, len(ports))
+	for i := range ports {
+		services = append(services, fleet.ZoneService{Name: ports[i].Name, Protocol: ports[i].Protocol, Port: ports[i].Port})
+	}
+	slices.SortFunc(services, func(a, b fleet.ZoneService) int { return cmp.Compare(a.Name, b.Name) })
+	return services[:min(len(services), fleet.MaxServices)]
 }
 
 // whyOut is why a current instance isn't to be found under its layer's name.

@@ -5,6 +5,7 @@
 //	node get URL         exits 0 when the URL answers 200 within a second
 //	node show URL        prints what the URL answers within 5 seconds
 //	node pull URL        prints how much the URL answers, and its SHA-256
+//	node srv NAME        prints where the name's SRV records lead
 //	node say ADDRESS     sends "hello" over UDP until something is sent back, which it prints; at most 5 seconds
 //	node exit CODE       exits
 //
@@ -57,6 +58,8 @@ func run(args []string) error {
 		return show(args[1])
 	case len(args) == 2 && args[0] == "pull":
 		return pull(args[1])
+	case len(args) == 2 && args[0] == "srv":
+		return srv(args[1])
 	case len(args) == 2 && args[0] == "say":
 		return say(args[1])
 	case len(args) == 2 && args[0] == "exit":
@@ -102,6 +105,14 @@ func pull(url string) error {
 	sum := sha256.New()
 	n, err := io.Copy(sum, resp.Body)
 	fmt.Printf("%d %x\n", n, sum.Sum(nil))
+	return err
+}
+
+func srv(name string) error {
+	_, records, err := net.LookupSRV("", "", name)
+	for _, r := range records {
+		fmt.Printf("%s:%d\n", r.Target, r.Port)
+	}
 	return err
 }
 

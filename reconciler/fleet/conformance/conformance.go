@@ -80,7 +80,7 @@ func newTestSite(s Site) *site {
 	base[3] = 1
 	return &site{Site: s, network: fleet.Network{
 		Name: fleet.NetworkName(s.Fleet, "shop"), Fleet: s.Fleet, Environment: "shop", Driver: "bridge",
-		Subnet: s.Subnet, Gateway: netip.AddrFrom4(base),
+		Subnet: s.Subnet, Gateway: netip.AddrFrom4(base), Bridge: fleet.BridgeName(s.Fleet, "shop"), MTU: 1400,
 	}}
 }
 
@@ -260,7 +260,7 @@ func limits(t *testing.T, s *site) {
 func byHand(t *testing.T, s *site) {
 	s.ensureNetwork(t)
 	other := s.network
-	other.Name, other.Environment, other.Subnet, other.Gateway = s.network.Name+"2", "shop2", netip.Prefix{}, netip.Addr{}
+	other.Name, other.Environment, other.Subnet, other.Gateway, other.Bridge = s.network.Name+"2", "shop2", netip.Prefix{}, netip.Addr{}, ""
 	require.NoError(t, s.Engine.EnsureNetwork(t.Context(), other))
 	t.Cleanup(func() { require.NoError(t, s.Engine.RemoveNetwork(context.Background(), other.Name)) })
 	c := s.container(1, 1)
