@@ -20,8 +20,8 @@ const (
 )
 
 // takeOver asks a keeper, whose lease was just granted, which nodes a controller before this one has taken out.
-func (h *host) takeOver(ctx context.Context, k Keeper) {
-	s, err := k.State(ctx)
+func (h *host) takeOver(ctx context.Context) {
+	s, err := h.stateSince(ctx, time.Now())
 	if err != nil {
 		return // it is read again, as a keeper that doesn't answer
 	}

@@ -13,11 +13,16 @@ const stateAge = 50 * time.Millisecond
 
 // keeperState asks the keeper, or takes an answer that was given just now, unless it has been told something since.
 func (h *host) keeperState(ctx context.Context) (*fleet.KeeperState, error) {
+	return h.stateSince(ctx, time.Now().Add(-stateAge))
+}
+
+// stateSince is an answer of the keeper that was asked for at a time or later, and since it was told something.
+func (h *host) stateSince(ctx context.Context, moment time.Time) (*fleet.KeeperState, error) {
 	if err := h.asking.Take(ctx); err != nil {
 		return nil, fmt.Errorf("the keeper on %s: %w", h.name, err)
 	}
 	defer h.asking.Give()
-	if h.answer != nil && time.Since(h.answeredAt) < stateAge && !h.toldSince(h.answeredAt) {
+	if h.answer != nil && h.answeredAt.After(moment) && !h.toldSince(h.answeredAt) {
 		return h.answer, nil
 	}
 	k := h.keeper()

@@ -48,7 +48,7 @@ func (c *Controller) lease(ctx context.Context, h *host) error {
 		}
 		return fmt.Errorf("the lease of %s: %w", h.name, err)
 	}
-	h.takeOver(ctx, k)
+	h.takeOver(ctx)
 	h.mu.Lock()
 	h.leased, h.taken = true, true
 	h.mu.Unlock()

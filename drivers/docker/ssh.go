@@ -171,7 +171,7 @@ func (t *tunnel) connect(ctx context.Context) (*ssh.Client, error) {
 	defer done()
 	// The handshake heeds no context: closing the connection ends it.
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	c, channels, requests, err := ssh.NewClientConn(conn, t.addr, config)
+	c, channels, requests, err := ssh.NewClientConn(quickAck(conn), t.addr, config)
 	inTime := stop()
 	switch {
 	case err == nil && inTime:
