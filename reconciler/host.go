@@ -53,6 +53,7 @@ type host struct {
 	linking    rollout.Lock // one change of the links at a time
 	linked     *fleet.Links // what its links acknowledged last; nil: not known; under linking
 	linkedWith string       // the container that did; under linking
+	relink     atomic.Bool  // the lease was granted anew: others may have set them since
 	unjoined   string       // why it isn't joined to the other hosts; empty: it is; under mu
 	carries    atomic.Int64 // the MTU of the host's own link, in bytes; 0: not known
 

@@ -48,6 +48,7 @@ func (c *Controller) lease(ctx context.Context, h *host) error {
 		}
 		return fmt.Errorf("the lease of %s: %w", h.name, err)
 	}
+	h.relink.Store(true)
 	h.takeOver(ctx)
 	h.mu.Lock()
 	h.leased, h.taken = true, true

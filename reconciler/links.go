@@ -91,7 +91,7 @@ func linksService(fleetName, image string, version int) fleet.Service {
 	}
 }
 
-// removeLinks takes away what was set, and the container with what it keeps. h.linking is held.
+// removeLinks takes away what was set, and the container with what it keeps. Nobody sets it meanwhile.
 func (c *Controller) removeLinks(ctx context.Context, h *host, l *fleet.LinksContainer) error {
 	if !plan.LinksRun(l) {
 		if err := h.engine.Start(ctx, l.ID); err != nil {
@@ -136,7 +136,7 @@ func (c *Controller) join(ctx context.Context, h *host) {
 	if err == nil {
 		err = c.link(ctx, h)
 	}
-	if ctx.Err() != nil || errors.Is(err, fleet.ErrUnreachable) || errors.Is(err, fleet.ErrFenced) {
+	if _, lost := h.writable(); ctx.Err() != nil || lost != nil {
 		return // that is told of anyway
 	}
 	text := ""
@@ -180,6 +180,9 @@ func (c *Controller) link(ctx context.Context, h *host) error {
 	desired, networks := c.desired, c.plan.Networks
 	c.mu.Unlock()
 	want, ok := zone.Links(h.name, desired, observed, networks)
+	if h.relink.Swap(false) {
+		h.linked = nil
+	}
 	l := h.snapshot().Links
 	if !ok || l == nil || !plan.LinksRun(l) || h.linked != nil && h.linkedWith == l.ID && h.linked.Same(&want) {
 		return nil

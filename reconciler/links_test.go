@@ -189,6 +189,13 @@ func TestLinksThatCantBeSet(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		require.Equal(t, before+1, h1.times(), "it is tried again until it is done")
 		require.True(t, c.Current().Converged)
+
+		h1.answers = func(fleet.Links) (fleet.LinksResult, bool) { return fleet.LinksResult{}, false }
+		c.host("h1").relink.Store(true)
+		said = nil
+		time.Sleep(2 * time.Minute)
+		require.Len(t, said, 1, "one that hangs is said, too")
+		require.Contains(t, said[0], "joining h1 to the other hosts: ")
 	})
 }
 
@@ -229,4 +236,31 @@ func mustPlan(t *testing.T, c *Controller) plan.Plan {
 	p, err := c.Plan(t.Context())
 	require.NoError(t, err)
 	return p
+}
+
+// Another controller may have set them while it had the lease.
+func TestLinksAreSetAnewWithALease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, h1, _, open := joinedHosts(t)
+		require.True(t, apply(t, open()).Converged)
+		c := open()
+		_, err := c.Fetch(t.Context())
+		require.NoError(t, err)
+		ctx, end := c.aside(t.Context())
+		defer func() { end(); require.NoError(t, c.Close()) }()
+		c.observeAll(ctx)
+		_, err = c.own(ctx, c.allHosts())
+		require.NoError(t, err)
+		c.computeWhole(ctx)
+		h := c.host("h1")
+		c.join(ctx, h)
+		before := h1.times()
+		c.join(ctx, h)
+		require.Equal(t, before, h1.times())
+		h.leased = false
+		require.NoError(t, c.lease(ctx, h))
+		c.join(ctx, h)
+		c.join(ctx, h)
+		require.Equal(t, before+1, h1.times())
+	})
 }

@@ -105,10 +105,13 @@ func (w writes) Prepare(ctx context.Context, hostName, environment string) error
 	}
 	defer h.preparing.Give()
 	w.join(ctx, h) // before the network is made: it says what its own link carries
-	if err := w.network(ctx, h, n); err != nil {
+	made, err := w.network(ctx, h, n)
+	if err != nil {
 		return fmt.Errorf("the network of %s on %s: %w", environment, hostName, err)
 	}
-	w.joinAll(ctx, environment)
+	if made {
+		w.joinAll(ctx, environment)
+	}
 	return w.tell(ctx, h)
 }
 
@@ -129,13 +132,13 @@ func (w writes) joinAll(ctx context.Context, environment string) {
 	wg.Wait()
 }
 
-// network makes what isn't there, going by what was last seen.
-func (w writes) network(ctx context.Context, h *host, n plan.EnvironmentNetwork) error {
+// network makes what isn't there, going by what was last seen; made: the network wasn't.
+func (w writes) network(ctx context.Context, h *host, n plan.EnvironmentNetwork) (made bool, err error) {
 	name := fleet.NetworkName(w.fleetName(), n.Environment)
 	st := h.snapshot()
 	if !slices.ContainsFunc(st.Networks, func(x fleet.Network) bool { return x.Name == name }) {
 		if _, err := h.writable(); err != nil {
-			return err
+			return false, err
 		}
 		net := fleet.Network{
 			Name: name, Fleet: w.fleetName(), Environment: n.Environment, Driver: "bridge",
@@ -146,27 +149,28 @@ func (w writes) network(ctx context.Context, h *host, n plan.EnvironmentNetwork)
 		}
 		op := plan.HostOperation{Host: h.name, Operation: "create", What: "network", Name: name, Environment: n.Environment}
 		if err := w.changing(ctx, op, func(ctx context.Context) error { return h.engine.EnsureNetwork(ctx, net) }); err != nil {
-			return err
+			return false, err
 		}
 		h.networkMade(net)
+		made = true
 	}
 	k := current(st.Keepers, w.fleetName())
 	if k == nil {
-		return fmt.Errorf("%w: there is no keeper", fleet.ErrUnreachable)
+		return made, fmt.Errorf("%w: there is no keeper", fleet.ErrUnreachable)
 	}
 	// While one keeper takes another's place, either of them has it.
 	if slices.ContainsFunc(st.Keepers, func(k fleet.KeeperContainer) bool { return k.Networks[name] == n.Keeper }) {
-		return nil
+		return made, nil
 	}
 	if _, err := h.writable(); err != nil {
-		return err
+		return made, err
 	}
 	op := plan.HostOperation{Host: h.name, Operation: "connect", What: "keeper", Name: name, Environment: n.Environment}
 	if err := w.changing(ctx, op, func(ctx context.Context) error { return h.connectKeeper(ctx, k, name, n.Keeper) }); err != nil {
-		return err
+		return made, err
 	}
 	h.keeperConnected(k.ID, name, n.Keeper)
-	return nil
+	return made, nil
 }
 
 // mtu is that of an environment's network on one more host.
