@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -167,35 +169,47 @@ func TestLinksThatCantBeSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, h1, _, open := joinedHosts(t)
 		require.True(t, apply(t, open()).Converged)
-		problem := true
+		var problem atomic.Bool
+		problem.Store(true)
 		h1.answers = func(fleet.Links) (fleet.LinksResult, bool) {
-			if problem {
+			if problem.Load() {
 				return fleet.LinksResult{Problem: "joining environment shop: no such luck"}, true
 			}
 			return fleet.LinksResult{MTU: 1400}, true
 		}
 		c := open()
-		var said []string
-		c.opts.Notice = func(n Notice) { said = append(said, n.Message) }
+		var mu sync.Mutex
+		var all []string
+		c.opts.Notice = func(n Notice) {
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, n.Message)
+		}
+		said := func() []string {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(all)
+		}
 		defer loop(t, c)()
-		within(t, c, 5*time.Second, "it is said", func() bool { return len(said) > 0 })
+		within(t, c, 5*time.Second, "it is said", func() bool { return len(said()) > 0 })
 		time.Sleep(2 * time.Minute)
 		want := []string{"joining h1 to the other hosts: joining environment shop: no such luck (its nodes may not reach those of other hosts)"}
-		require.Equal(t, want, said)
+		require.Equal(t, want, said())
 		require.Equal(t, want, c.Current().Problems)
 		require.False(t, c.Current().Converged)
-		problem = false
+		problem.Store(false)
 		before := h1.times()
 		time.Sleep(2 * time.Minute)
 		require.Equal(t, before+1, h1.times(), "it is tried again until it is done")
 		require.True(t, c.Current().Converged)
 
+		h1.mu.Lock()
 		h1.answers = func(fleet.Links) (fleet.LinksResult, bool) { return fleet.LinksResult{}, false }
+		h1.mu.Unlock()
 		c.host("h1").relink.Store(true)
-		said = nil
 		time.Sleep(2 * time.Minute)
-		require.Len(t, said, 1, "one that hangs is said, too")
-		require.Contains(t, said[0], "joining h1 to the other hosts: ")
+		require.Len(t, said(), 2, "one that hangs is said, too")
+		require.Contains(t, said()[1], "joining h1 to the other hosts: ")
 	})
 }
 

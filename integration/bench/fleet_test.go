@@ -38,6 +38,11 @@ func newSite(b *testing.B) *site { return newSiteOver(b, plain()) }
 
 // newSiteOver is newSite with what the Fleet says of how its host is reached.
 func newSiteOver(b *testing.B, way string) *site {
+	return openSite(b, fmt.Sprintf("    - {name: %s, %s, address: %s, capacity: {memory: 64Gi, cpu: \"64\"}}\n", lab.Host(1).Name(), way, lab.Host(1).Address()))
+}
+
+// openSite is a fleet of the given hosts.
+func openSite(b *testing.B, hosts string) *site {
 	fleets++
 	s := &site{b: b, dir: b.TempDir(), name: fmt.Sprintf("bench%d", fleets), calls: newCalls()}
 	s.git("init", "-q", "-b", "main")
@@ -46,9 +51,8 @@ kind: Fleet
 metadata: {name: %s}
 spec:
   hosts:
-    - {name: %s, %s, address: %s, capacity: {memory: 64Gi, cpu: "64"}}
-  prune: {maxShare: 100%%}
-`, s.name, lab.Host(1).Name(), way, lab.Host(1).Address()))
+%s  prune: {maxShare: 100%%}
+`, s.name, hosts))
 	source, err := git.Open(git.Options{Repo: s.dir, Interval: time.Minute})
 	require.NoError(b, err)
 	s.controller = reconciler.New(reconciler.Options{

@@ -21,6 +21,8 @@ import (
 var (
 	lab     *hosts.Lab
 	program string // the path of evenkeel's binary, for keepers
+	nodes   string // the path of integration/lab/node's
+	node    *image.Image
 )
 
 const module = "github.com/evenkeel/evenkeel/"
@@ -60,12 +62,12 @@ func engineArgs() []hosts.Option {
 
 // prepare builds evenkeel and starts the host, side by side.
 func prepare(ctx context.Context, dir string) error {
-	program = filepath.Join(dir, "evenkeel")
-	var node []byte
+	program, nodes = filepath.Join(dir, "evenkeel"), filepath.Join(dir, "node")
+	var binary []byte
 	var g errgroup.Group
 	g.Go(func() error { return image.Build(ctx, module+"cmd/evenkeel", program) })
 	g.Go(func() (err error) {
-		node, err = image.Compile(ctx, module+"integration/lab/node")
+		binary, err = image.Compile(ctx, module+"integration/lab/node")
 		return err
 	})
 	g.Go(func() (err error) {
@@ -75,9 +77,12 @@ func prepare(ctx context.Context, dir string) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	img, err := image.New("node:1", node, image.Config{})
-	if err != nil {
+	if err := os.WriteFile(nodes, binary, 0o700); err != nil {
 		return err
 	}
-	return lab.Load(ctx, img)
+	var err error
+	if node, err = image.New("node:1", binary, image.Config{}); err != nil {
+		return err
+	}
+	return lab.Load(ctx, node)
 }

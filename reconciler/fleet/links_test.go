@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"net/netip"
+	"reflect"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,4 +24,21 @@ func TestVXLANID(t *testing.T) {
 		require.Equal(t, a == b, fleet.VXLANID(a) == fleet.VXLANID(b))
 		require.Less(t, fleet.VXLANID(a), uint32(1<<24))
 	})
+}
+
+// Links are the same only where all of their fields are.
+func TestSameLinks(t *testing.T) {
+	some := func() *fleet.Links {
+		a := []netip.Addr{netip.MustParseAddr("192.0.2.2")}
+		return &fleet.Links{Fleet: "f", Local: netip.MustParseAddr("192.0.2.1"), Port: 4790, Hosts: a, Networks: []fleet.Link{
+			{Environment: "shop", Bridge: "ekb1", ID: 7, MTU: 1450, Peers: a},
+		}}
+	}
+	require.True(t, some().Same(some()))
+	other := some()
+	fields := changeEach(reflect.ValueOf(other).Elem(), "links", func(field string) {
+		require.False(t, some().Same(other), field)
+		require.False(t, other.Same(some()), field)
+	})
+	require.Greater(t, fields, 9)
 }

@@ -78,7 +78,7 @@ func TestNodesOfOneHost(t *testing.T) {
 			st := fleet.HostState{Name: fmt.Sprintf("hn%d", h), Reachable: true}
 			k := &fleet.KeeperState{}
 			for node := range rapid.IntRange(0, 4).Draw(t, "nodes") {
-				id := fleet.NodeID{Environment: "shop", Layer: rapid.SampledFrom([]string{"db", "web"}).Draw(t, "layer"), Node: node}
+				id := fleet.NodeID{Environment: rapid.SampledFrom([]string{"blog", "shop"}).Draw(t, "environment"), Layer: rapid.SampledFrom([]string{"db", "web"}).Draw(t, "layer"), Node: node}
 				if g := rapid.IntRange(0, 3).Draw(t, "recorded"); g > 0 {
 					k.Records = fleet.WithRecord(k.Records, fleet.Record{Key: fleet.CurrentKey(id), Value: fmt.Appendf(nil, `{"generation":%d}`, g)})
 				}
@@ -109,6 +109,13 @@ func TestNodesOfOneHost(t *testing.T) {
 			require.Len(t, fleet.NodesOn(o, h.Name), len(want))
 			if len(want) > 0 {
 				require.Equal(t, want, fleet.NodesOn(o, h.Name))
+			}
+		}
+		for _, of := range [][]string{{"blog"}, {"blog", "shop"}, {"none"}} {
+			want := slices.DeleteFunc(slices.Clone(all), func(n fleet.Node) bool { return !slices.Contains(of, n.Environment) })
+			require.Len(t, fleet.NodesIn(o, of), len(want))
+			if len(want) > 0 {
+				require.Equal(t, want, fleet.NodesIn(o, of))
 			}
 		}
 		require.Nil(t, fleet.NodeOf(o, fleet.NodeID{Environment: "shop", Layer: "none", Node: 1}))

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
+	"github.com/evenkeel/evenkeel/spec"
 )
 
 func aZone() *fleet.Zone {
@@ -17,8 +18,9 @@ func aZone() *fleet.Zone {
 		Fleet: "f", Host: "hn1", Domain: "internal", TTL: time.Second, Pool: netip.MustParsePrefix("10.112.0.0/12"),
 		Networks: []fleet.ZoneNetwork{{Environment: "shop", Name: "n", Subnet: netip.MustParsePrefix("10.112.0.0/22"), Address: netip.MustParseAddr("10.112.0.2"), Layers: []string{"web"}}},
 		Nodes: []fleet.ZoneNode{{
-			NodeID: fleet.NodeID{Environment: "shop", Layer: "web", Node: 1}, Generation: 1, Instance: "i", Epoch: "e", Address: netip.MustParseAddr("10.112.0.9"), Out: "stopped",
-			Probes: []fleet.Probe{{Port: 80, Path: "/", Interval: time.Second, Timeout: time.Second, Retries: 2, StartPeriod: time.Second}},
+			NodeID: fleet.NodeID{Environment: "shop", Layer: "web", Node: 1}, Host: "hn2", Generation: 1, Instance: "i", Epoch: "e", Address: netip.MustParseAddr("10.112.0.9"), Out: "stopped",
+			Probes:   []fleet.Probe{{Port: 80, Path: "/", Interval: time.Second, Timeout: time.Second, Retries: 2, StartPeriod: time.Second}},
+			Services: []fleet.ZoneService{{Name: "http", Protocol: spec.TCP, Port: 80}},
 		}},
 	}
 }
@@ -67,7 +69,7 @@ func changeEach(v reflect.Value, name string, check func(field string)) (fields 
 		v.SetString(v.String() + "x")
 	case reflect.Bool:
 		v.SetBool(!v.Bool())
-	case reflect.Uint16:
+	case reflect.Uint16, reflect.Uint32:
 		v.SetUint(v.Uint() + 1)
 	default:
 		v.SetInt(v.Int() + 1)

@@ -5,6 +5,8 @@
 //	node get URL         exits 0 when the URL answers 200 within a second
 //	node show URL        prints what the URL answers within 5 seconds
 //	node pull URL        prints how much the URL answers, and its SHA-256
+//	node speed URL       prints how long it takes until the URL has answered all
+//	node rtt ADDRESS     prints the median time until something sent over UDP is sent back, of 2,000
 //	node srv NAME        prints where the name's SRV records lead
 //	node say ADDRESS     sends "hello" over UDP until something is sent back, which it prints; at most 5 seconds
 //	node exit CODE       exits
@@ -19,7 +21,7 @@
 //	HEALTHY_WITH   a file: as long as it isn't there GET /healthz is answered with 503
 //
 // It answers GET / with its host name, GET /data?mebibytes=N with so much of
-// the same data whoever asks, and GET /healthz with 200, or with 503 after PUT
+// the same data whoever asks, GET /zeros?mebibytes=N with so much of nothing, and GET /healthz with 200, or with 503 after PUT
 // /healthz?healthy=false. What it is sent over UDP on the same port it sends
 // back, after its host name.
 package main
@@ -35,6 +37,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -58,6 +61,10 @@ func run(args []string) error {
 		return show(args[1])
 	case len(args) == 2 && args[0] == "pull":
 		return pull(args[1])
+	case len(args) == 2 && args[0] == "speed":
+		return speed(args[1])
+	case len(args) == 2 && args[0] == "rtt":
+		return rtt(args[1])
 	case len(args) == 2 && args[0] == "srv":
 		return srv(args[1])
 	case len(args) == 2 && args[0] == "say":
@@ -106,6 +113,46 @@ func pull(url string) error {
 	n, err := io.Copy(sum, resp.Body)
 	fmt.Printf("%d %x\n", n, sum.Sum(nil))
 	return err
+}
+
+func speed(url string) error {
+	begun := time.Now()
+	resp, err := http.Get(url) //nolint:gosec // whoever starts it knows the URL
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return err
+	}
+	fmt.Println(time.Since(begun))
+	return nil
+}
+
+func rtt(address string) error {
+	c, err := net.Dial("udp", address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	took := make([]time.Duration, 0, 2000)
+	answer := make([]byte, 1<<10)
+	for range cap(took) {
+		begun := time.Now()
+		if err := c.SetDeadline(begun.Add(5 * time.Second)); err != nil {
+			return err
+		}
+		if _, err := c.Write([]byte("x")); err != nil {
+			return err
+		}
+		if _, err := c.Read(answer); err != nil {
+			return err
+		}
+		took = append(took, time.Since(begun))
+	}
+	slices.Sort(took)
+	fmt.Println(took[len(took)/2])
+	return nil
 }
 
 func srv(name string) error {
@@ -221,6 +268,17 @@ func handler() http.Handler {
 			return
 		}
 		_, _ = io.CopyN(w, rand.NewChaCha8([32]byte{}), size<<20) // who asks finds what is missing
+	})
+	mux.HandleFunc("GET /zeros", func(w http.ResponseWriter, r *http.Request) {
+		size, err := strconv.ParseInt(r.FormValue("mebibytes"), 10, 32)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		nothing := make([]byte, 1<<20)
+		for ; size > 0 && err == nil; size-- {
+			_, err = w.Write(nothing)
+		}
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if sick.Load() || lacking(os.Getenv("HEALTHY_WITH")) {
