@@ -50,6 +50,7 @@ type host struct {
 	preparing rollout.Lock // one environment's network at a time
 
 	joining    rollout.Lock // one attempt to join it at a time
+	joinAgain  time.Time    // an attempt failed: when the next one is due; under joining
 	linking    rollout.Lock // one change of the links at a time
 	linked     *fleet.Links // what its links acknowledged last; nil: not known; under linking
 	linkedWith string       // the container that did; under linking

@@ -12,7 +12,7 @@ import (
 
 const (
 	// withdrawn is what a keeper is told of a node that left its names for an operation.
-	withdrawn = "withdrawn: "
+	withdrawn = fleet.OutWithdrawn
 	// defaultStop is how long a container is given to end that says nothing itself.
 	defaultStop = 10 * time.Second
 	// stopMargin is how much longer its end may take than it is given.

@@ -123,18 +123,24 @@ func (c *Controller) ensureLinks(ctx context.Context, h *host) error {
 }
 
 // join has a host joined to the others as it is to be now. Where that fails all else goes on: it is said once, and tried
-// again in the next pass.
+// again after a while.
 func (c *Controller) join(ctx context.Context, h *host) {
 	if !c.joins() || h.joining.Take(ctx) != nil {
 		return
 	}
 	defer h.joining.Give()
+	if time.Now().Before(h.joinAgain) {
+		return
+	}
 	_, err := h.writable()
 	if err == nil {
 		err = c.ensureLinks(ctx, h)
 	}
 	if err == nil {
 		err = c.link(ctx, h)
+	}
+	if err != nil && ctx.Err() == nil {
+		h.joinAgain = time.Now().Add(choreRetry)
 	}
 	if _, lost := h.writable(); ctx.Err() != nil || lost != nil {
 		return // that is told of anyway

@@ -213,6 +213,32 @@ func TestLinksThatCantBeSet(t *testing.T) {
 	})
 }
 
+// A pass ends, and says so, also where a host can't be joined, however long it takes to find out.
+func TestAPassEndsWhereAHostCantBeJoined(t *testing.T) {
+	for name, answers := range map[string]func(fleet.Links) (fleet.LinksResult, bool){
+		"after a while": func(fleet.Links) (fleet.LinksResult, bool) {
+			time.Sleep(time.Second)
+			return fleet.LinksResult{Problem: "no such luck"}, true
+		},
+		"never": func(fleet.Links) (fleet.LinksResult, bool) { return fleet.LinksResult{}, false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, h1, h2, open := joinedHosts(t)
+				h1.answers = answers
+				begun := time.Now()
+				res := apply(t, open())
+				require.False(t, res.Converged)
+				require.Len(t, res.Problems, 1)
+				require.Contains(t, res.Problems[0], "joining h1 to the other hosts: ")
+				require.Less(t, time.Since(begun), time.Minute)
+				require.Len(t, h2.last().Networks, 1)
+				require.Len(t, h1.keeper.zone().Nodes, 2, "its nodes are there, and known")
+			})
+		})
+	}
+}
+
 // One that doesn't answer is given up.
 func TestLinksThatHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -110,26 +110,9 @@ func (w writes) Prepare(ctx context.Context, hostName, environment string) error
 		return fmt.Errorf("the network of %s on %s: %w", environment, hostName, err)
 	}
 	if made {
-		w.joinAll(ctx, environment)
+		w.join(ctx, h) // the others were, by the plan
 	}
 	return w.tell(ctx, h)
-}
-
-// joinAll joins the hosts that carry an environment, side by side: one has got its network just now.
-func (w writes) joinAll(ctx context.Context, environment string) {
-	if !w.joins() {
-		return
-	}
-	w.mu.Lock()
-	networks := w.plan.Networks
-	w.mu.Unlock()
-	var wg sync.WaitGroup
-	for _, n := range networks {
-		if h := w.host(n.Host); n.Environment == environment && h != nil {
-			wg.Go(func() { w.join(ctx, h) })
-		}
-	}
-	wg.Wait()
 }
 
 // network makes what isn't there, going by what was last seen; made: the network wasn't.

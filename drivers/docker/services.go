@@ -58,7 +58,7 @@ func serviceConfig(v fleet.Service) (*container.Config, *container.HostConfig, *
 		hostConfig.LogConfig = container.LogConfig{Type: "local", Config: map[string]string{"max-size": v.LogMaxSize, "max-file": "1", "compress": "false"}}
 	}
 	if v.HostNetwork {
-		hostConfig.NetworkMode = "host"
+		hostConfig.NetworkMode, hostConfig.UsernsMode = "host", "host" // an engine with remapped users refuses one without the other
 		return config, hostConfig, nil
 	}
 	if v.InNetworkOf != "" {

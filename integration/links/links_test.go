@@ -287,6 +287,54 @@ func TestFramesOfOthersAreNotTaken(t *testing.T) {
 	require.NoError(t, sent(h1, h2, random(1<<10)))
 }
 
+// TestContainersOfHostsSendNoFrames: what leaves a host for one of its containers has the host's own address, but not yet
+// where it is looked at.
+func TestContainersOfHostsSendNoFrames(t *testing.T) {
+	all := machines(t)
+	h1, h2 := all[0], all[1]
+	h2.apply(h2.wanted(h1))
+	other := newSpace(t, "other")
+	wire(t, h1.space, "other", other, "eth0")
+	h1.run("ip addr add 10.9.9.1/24 dev other && sysctl -qw net.ipv4.ip_forward=1")
+	h1.run("nft add table ip nat && nft 'add chain ip nat post { type nat hook postrouting priority 100; }' && nft add rule ip nat post ip saddr 10.9.9.0/24 masquerade")
+	other.run("ip addr add 10.9.9.2/24 dev eth0 && ip route add default via 10.9.9.1")
+	// It has a device of its own on the network, which leads to h2 through h1.
+	other.run(fmt.Sprintf("ip link add forged type vxlan id %d dstport 4790 local 10.9.9.2 && ip link set forged up mtu 1400 && ip addr add 10.112.2.66/22 dev forged && "+
+		"bridge fdb append 00:00:00:00:00:00 dev forged dst %s self permanent", h2.wanted(h1).Networks[0].ID, h2.address))
+	mac := strings.TrimSpace(h2.node.run("ip -o link show eth0 | sed 's/.*ether //; s/ .*//'"))
+	other.run(fmt.Sprintf("ip neigh replace %s lladdr %s dev forged", h2.inner, mac))
+	forge := &machine{space: h1.space, node: other}
+	require.NoError(t, datagram(forge, h2, 100), "without the rules on h1 it gets there")
+	h1.apply(h1.wanted(h2))
+	require.ErrorIs(t, datagram(forge, h2, 100), os.ErrDeadlineExceeded)
+	require.NoError(t, sent(h1, h2, random(1<<10)))
+}
+
+// TestManyNetworks: as many as Check lets pass.
+func TestManyNetworks(t *testing.T) {
+	h1 := machines(t)[0]
+	want := h1.wanted()
+	want.Networks = nil
+	for i := range 1024 {
+		want.Networks = append(want.Networks, fleet.Link{Environment: fmt.Sprintf("e%d", i), Bridge: fmt.Sprintf("ekb%d", i), ID: uint32(i + 1), MTU: 1450})
+	}
+	require.NotEmpty(t, h1.apply(want))
+	require.Empty(t, h1.apply(want))
+	require.Equal(t, 2048, strings.Count(h1.run("nft list table ip evenkeel-f"), "drop"))
+}
+
+// TestWhatIsNotTheHostsOwnAddressIsSaid, since nothing would be sent from it.
+func TestWhatIsNotTheHostsOwnAddressIsSaid(t *testing.T) {
+	all := machines(t)
+	want := all[0].wanted(all[1])
+	want.Local = netip.MustParseAddr("203.0.113.7")
+	err := all[0].in(func() error {
+		_, err := links.Apply(want)
+		return err
+	})
+	require.ErrorContains(t, err, "none of the host's devices has its address 203.0.113.7")
+}
+
 // TestWhatSomebodyTookApartIsPutTogether, each in its own way.
 func TestWhatSomebodyTookApartIsPutTogether(t *testing.T) {
 	all := machines(t)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	mdnetlink "github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
@@ -19,9 +20,26 @@ import (
 
 // Where the rules of a fleet are.
 const (
-	chainName = "frames"
+	chainName = "frames"    // that come to the host
+	passing   = "forwarded" // that pass it, such as those of containers, before they get the host's own address
 	setName   = "hosts"
 )
+
+// chains are those in which frames are looked at.
+var chains = []struct {
+	name string
+	hook *nftables.ChainHook
+}{{chainName, nftables.ChainHookInput}, {passing, nftables.ChainHookForward}}
+
+// bufferSize is room for the rules of all networks that Check lets pass, and the kernel's answers.
+const bufferSize = 8 << 20
+
+// speak opens the way to the kernel's tables.
+func speak() (*nftables.Conn, error) {
+	return nftables.New(nftables.WithSockOptions(func(c *mdnetlink.Conn) error {
+		return errors.Join(c.SetReadBuffer(bufferSize), c.SetWriteBuffer(bufferSize))
+	}))
+}
 
 func tableOf(fleetName string) *nftables.Table {
 	return &nftables.Table{Name: "evenkeel-" + fleetName, Family: nftables.TableFamilyIPv4}
@@ -31,7 +49,7 @@ func tableOf(fleetName string) *nftables.Table {
 // whole, at once, and only where they aren't the wanted ones; changed says whether they weren't. Without networks there
 // are none.
 func admit(want *fleet.Links) (changed bool, err error) {
-	c, err := nftables.New()
+	c, err := speak()
 	if err != nil {
 		return false, err
 	}
@@ -53,12 +71,13 @@ func admit(want *fleet.Links) (changed bool, err error) {
 	if err := c.AddSet(hosts, elements(want.Hosts)); err != nil {
 		return false, fmt.Errorf("the fleet's hosts: %w", err)
 	}
-	chain := c.AddChain(&nftables.Chain{
-		Name: chainName, Table: table, Type: nftables.ChainTypeFilter,
-		Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityRaw,
-	})
-	for i := range want.Networks {
-		c.AddRule(&nftables.Rule{Table: table, Chain: chain, UserData: mark, Exprs: fromOthers(want, &want.Networks[i], hosts)})
+	for _, at := range chains {
+		chain := c.AddChain(&nftables.Chain{
+			Name: at.name, Table: table, Type: nftables.ChainTypeFilter, Hooknum: at.hook, Priority: nftables.ChainPriorityRaw,
+		})
+		for i := range want.Networks {
+			c.AddRule(&nftables.Rule{Table: table, Chain: chain, UserData: mark, Exprs: fromOthers(want, &want.Networks[i], hosts)})
+		}
 	}
 	if err := c.Flush(); err != nil {
 		return false, fmt.Errorf("setting the rules of table ip %s: %w", table.Name, err)
@@ -94,17 +113,19 @@ func admitted(c *nftables.Conn, want *fleet.Links, mark []byte) (there, same boo
 	if !slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == table.Name }) {
 		return false, false, nil
 	}
-	chain, err := c.ListChain(table, chainName)
-	if err != nil || chain.Hooknum == nil || *chain.Hooknum != *nftables.ChainHookInput {
-		return true, false, absent(err)
-	}
-	rules, err := c.GetRules(table, chain)
-	if err != nil || len(rules) != len(want.Networks) {
-		return true, false, absent(err)
-	}
-	for _, r := range rules {
-		if !bytes.Equal(r.UserData, mark) {
-			return true, false, nil
+	for _, at := range chains {
+		chain, err := c.ListChain(table, at.name)
+		if err != nil || chain.Hooknum == nil || *chain.Hooknum != *at.hook {
+			return true, false, absent(err)
+		}
+		rules, err := c.GetRules(table, chain)
+		if err != nil || len(rules) != len(want.Networks) {
+			return true, false, absent(err)
+		}
+		for _, r := range rules {
+			if !bytes.Equal(r.UserData, mark) {
+				return true, false, nil
+			}
 		}
 	}
 	set, err := c.GetSetByName(table, setName)

@@ -28,17 +28,17 @@ func Apply(want *fleet.Links) (r fleet.LinksResult, err error) {
 	}
 	defer h.Close()
 	a := applying{handle: h, want: want}
-	if err := a.clear(); err != nil {
+	if err := a.look(); err != nil {
 		return a.did, err
 	}
+	errs := a.clear()
 	news, err := admit(want)
 	if err != nil {
-		return a.did, fmt.Errorf("keeping others' frames out: %w (nothing is joined without that; the kernel needs nf_tables)", err)
+		return a.did, errors.Join(append(errs, fmt.Errorf("keeping others' frames out: %w (nothing is joined without that; the kernel needs nf_tables)", err))...)
 	}
 	if news {
 		a.did.Changed = append(a.did.Changed, "whose frames are taken")
 	}
-	var errs []error
 	for i := range want.Networks {
 		n := &want.Networks[i]
 		if err := a.join(n); err != nil {
@@ -55,33 +55,54 @@ type applying struct {
 	did    fleet.LinksResult
 }
 
-// clear takes away the devices of ours that aren't wanted any more, as long as there are rules for them.
-func (a *applying) clear() (err error) {
-	if a.links, err = a.handle.LinkList(); err != nil {
+// look reads the host's devices, and finds its own link to the others.
+func (a *applying) look() (err error) {
+	for range looks { // devices that come and go cut it short
+		if a.links, err = a.handle.LinkList(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("listing the host's devices: %w", err)
 	}
-	a.did.MTU = a.carries()
+	if !a.want.Local.IsValid() {
+		return nil
+	}
+	if a.did.MTU, err = a.carries(); err == nil && a.did.MTU == 0 {
+		err = fmt.Errorf("none of the host's devices has its address %s: write the address that it has itself, by which the others reach it (address: in the Fleet)", a.want.Local)
+	}
+	return err
+}
+
+// looks is how often a list is asked for that is cut short.
+const looks = 10
+
+// clear takes away the devices of ours that aren't wanted any more, as long as there are rules for them.
+func (a *applying) clear() (errs []error) {
 	wanted := map[string]bool{}
 	for i := range a.want.Networks {
 		wanted[alias(a.want.Fleet, a.want.Networks[i].Environment)] = true
 	}
-	var errs []error
 	for _, l := range a.links {
 		if as := l.Attrs().Alias; strings.HasPrefix(as, alias(a.want.Fleet, "")) && !wanted[as] {
-			errs = append(errs, a.remove(l))
+			if err := a.remove(l); err != nil {
+				errs = append(errs, err)
+			}
 		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // carries is the MTU of the device that has the host's own address; 0: none has.
-func (a *applying) carries() int {
-	if !a.want.Local.IsValid() {
-		return 0
+func (a *applying) carries() (mtu int, err error) {
+	var addresses []netlink.Addr
+	for range looks {
+		if addresses, err = a.handle.AddrList(nil, netlink.FAMILY_V4); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
 	}
-	addresses, err := a.handle.AddrList(nil, netlink.FAMILY_V4)
 	if err != nil {
-		return 0
+		return 0, fmt.Errorf("listing the host's addresses: %w", err)
 	}
 	for i := range addresses {
 		if addrOf(addresses[i].IP) != a.want.Local {
@@ -89,11 +110,11 @@ func (a *applying) carries() int {
 		}
 		for _, l := range a.links {
 			if l.Attrs().Index == addresses[i].LinkIndex {
-				return l.Attrs().MTU
+				return l.Attrs().MTU, nil
 			}
 		}
 	}
-	return 0
+	return 0, nil
 }
 
 // alias is the mark of a device of ours.

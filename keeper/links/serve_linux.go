@@ -16,6 +16,9 @@ import (
 const (
 	// every is how often the host is looked at: bridges come with the engine, and people take devices apart.
 	every = 2 * time.Second
+	// lockPatience is how long somebody else's change is waited for: less than who sets them waits for an answer, so that
+	// nothing is set that was given up.
+	lockPatience = 8 * time.Second
 	// fileName is where what is wanted is, in the folder.
 	fileName = "links.json"
 	// fileLimit is more than all that Check lets pass needs.
@@ -31,7 +34,7 @@ func Set(dir string, want *fleet.Links) (fleet.LinksResult, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fleet.LinksResult{}, fmt.Errorf("keeping the links: %w", err)
 	}
-	lock, err := store.TakeLock(dir)
+	lock, err := store.TakeLock(dir, lockPatience)
 	if err != nil {
 		return fleet.LinksResult{}, fmt.Errorf("keeping the links: %w", err)
 	}
@@ -94,7 +97,7 @@ func Serve(ctx context.Context, dir string, log *slog.Logger) error {
 }
 
 func once(dir string) fleet.LinksResult {
-	lock, err := store.TakeLock(dir)
+	lock, err := store.TakeLock(dir, lockPatience)
 	if err != nil {
 		return fleet.LinksResult{Problem: err.Error()}
 	}

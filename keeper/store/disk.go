@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -112,8 +113,17 @@ var ErrLocked = errors.New("another keeper writes there")
 // TryLock takes the right to write to dir, or says ErrLocked.
 func TryLock(dir string) (*Lock, error) { return lock(dir, unix.LOCK_NB) }
 
-// TakeLock takes the right to write to dir, and waits for it.
-func TakeLock(dir string) (*Lock, error) { return lock(dir, 0) }
+// TakeLock takes the right to write to dir, and waits for it for so long.
+func TakeLock(dir string, patience time.Duration) (*Lock, error) {
+	for end := time.Now().Add(patience); ; time.Sleep(lockPoll) {
+		if l, err := TryLock(dir); !errors.Is(err, ErrLocked) || time.Now().After(end) {
+			return l, err
+		}
+	}
+}
+
+// lockPoll is how often a lock is tried that somebody has.
+const lockPoll = 20 * time.Millisecond
 
 func lock(dir string, how int) (*Lock, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)

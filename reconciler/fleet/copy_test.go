@@ -70,7 +70,8 @@ func another(t *testing.T, v reflect.Value) reflect.Value {
 	case reflect.Slice:
 		n.Set(reflect.MakeSlice(v.Type(), v.Len()+1, v.Len()+1))
 	case reflect.Map:
-		n.Set(reflect.ValueOf(map[string]string{"x": "y"}))
+		n.Set(reflect.MakeMap(v.Type()))
+		n.SetMapIndex(reflect.ValueOf("x"), reflect.Zero(v.Type().Elem()))
 	default:
 		t.Fatalf("no other %s is known", v.Type())
 	}

@@ -116,6 +116,9 @@ func (z *Zone) StillTold(results []ProbeResult, next *Zone) []ProbeResult {
 	return slices.DeleteFunc(slices.Clone(results), func(r ProbeResult) bool { return changed[r.Instance] })
 }
 
+// OutWithdrawn begins ZoneNode.Out of a node that left its names for an operation.
+const OutWithdrawn = "withdrawn: "
+
 // OutStarting is ZoneNode.Out of a node that is started and has not passed its gate yet.
 const OutStarting = "starting"
 
@@ -220,7 +223,7 @@ func (h CopyHost) same(g CopyHost) bool {
 }
 
 func (e CopyEnvironment) same(f CopyEnvironment) bool {
-	return e.Name == f.Name && e.Subnet == f.Subnet && slices.Equal(e.Hosts, f.Hosts)
+	return e.Name == f.Name && e.Subnet == f.Subnet && slices.Equal(e.Hosts, f.Hosts) && maps.Equal(e.Gateways, f.Gateways)
 }
 
 func (n *CopyNode) same(m *CopyNode) bool {
@@ -245,6 +248,9 @@ type CopyEnvironment struct {
 	Name   string       `json:"name"`
 	Subnet netip.Prefix `json:"subnet"`
 	Hosts  []string     `json:"hosts,omitempty"`
+	// Gateways are the hosts' addresses in it, by host, of those that are known: nobody else is given them, nor the
+	// keeper's that goes with each, while the host is out of reach.
+	Gateways map[string]netip.Addr `json:"gateways,omitempty"`
 }
 
 // CopyNode is where a node's current instance is, or its newest one where it has none yet.

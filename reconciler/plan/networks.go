@@ -73,6 +73,7 @@ func (w *world) chooseSubnets() {
 		if w.subnets[e.Name] == nil && e.Subnet.IsValid() {
 			w.subnets[e.Name] = newSubnet(e.Subnet)
 		}
+		w.keepIndexes(e)
 	}
 	pool := w.fleet.Network.Pool.Masked()
 	var free *blocks
@@ -90,6 +91,22 @@ func (w *world) chooseSubnets() {
 		w.subnets[env] = w.newSubnetFor(env, pool, free)
 	}
 	w.takeAddresses()
+}
+
+// keepIndexes keeps the addresses of hosts that don't answer from others.
+func (w *world) keepIndexes(e *fleet.CopyEnvironment) {
+	s := w.subnets[e.Name]
+	if s == nil || s.prefix != e.Subnet {
+		return
+	}
+	for host, gateway := range e.Gateways {
+		if h := w.byHost[host]; h != nil && h.up() {
+			continue
+		}
+		if i := s.offset(gateway) - gatewayBase; i >= 0 && i < mostHosts && !s.taken[i] {
+			s.indexes[host], s.taken[i] = i, true
+		}
+	}
 }
 
 func newSubnet(p netip.Prefix) *subnet {

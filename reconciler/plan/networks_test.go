@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -109,6 +110,18 @@ func TestAddresses(t *testing.T) {
 			require.NotContains(t, addresses, op.Container.Address.String())
 		}
 		m.hosts["hn2"].down = false
+	})
+	t.Run("a new host doesn't get the place of one out of reach", func(t *testing.T) {
+		m.hosts["hn1"].down = true
+		m.hosts["hn3"] = newModel("hn3").hosts["hn3"]
+		more := onHosts([]string{"hn1", "hn2", "hn3"}, web(6))
+		more.Fleet.Network.Pool = s.Fleet.Network.Pool
+		p := plan.Compute(input(more, m.observe()))
+		at := slices.IndexFunc(p.Networks, func(n plan.EnvironmentNetwork) bool { return n.Host == "hn3" })
+		require.Equal(t, "10.200.0.3", p.Networks[at].Gateway.String())
+		require.Equal(t, "10.200.1.3", p.Networks[at].Keeper.String())
+		m.hosts["hn1"].down = false
+		delete(m.hosts, "hn3")
 	})
 	t.Run("a host keeps its index when another is added before it", func(t *testing.T) {
 		m.hosts["hn0"] = newModel("hn0").hosts["hn0"]

@@ -3,6 +3,7 @@ package zone
 import (
 	"cmp"
 	"maps"
+	"net/netip"
 	"slices"
 	"sort"
 	"sync"
@@ -224,6 +225,7 @@ func (c *copier) environments(networks []plan.EnvironmentNetwork) []fleet.CopyEn
 		e := get(networks[i].Environment)
 		e.Subnet = networks[i].Subnet
 		e.Hosts = append(e.Hosts, networks[i].Host)
+		noteGateway(e, networks[i].Host, networks[i].Gateway)
 	}
 	for i := range c.was.Environments {
 		for _, h := range c.was.Environments[i].Hosts {
@@ -235,6 +237,7 @@ func (c *copier) environments(networks []plan.EnvironmentNetwork) []fleet.CopyEn
 				e.Subnet = c.was.Environments[i].Subnet
 			}
 			e.Hosts = append(e.Hosts, h)
+			noteGateway(e, h, c.was.Environments[i].Gateways[h])
 		}
 	}
 	slices.Sort(names)
@@ -246,6 +249,16 @@ func (c *copier) environments(networks []plan.EnvironmentNetwork) []fleet.CopyEn
 		environments = append(environments, *e)
 	}
 	return environments
+}
+
+func noteGateway(e *fleet.CopyEnvironment, host string, gateway netip.Addr) {
+	if !gateway.IsValid() {
+		return
+	}
+	if e.Gateways == nil {
+		e.Gateways = map[string]netip.Addr{}
+	}
+	e.Gateways[host] = gateway
 }
 
 // hosts are the spec's, and those that were taken out of it and still have nodes.

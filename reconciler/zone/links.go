@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -21,7 +22,11 @@ func Links(host string, desired *spec.Spec, observed fleet.Observed, networks []
 	if f.Network.Driver != spec.NetworkVXLAN || entry == nil || here == nil || !here.Reachable {
 		return fleet.Links{}, false
 	}
-	addresses := hostAddresses(f, fleet.NewestCopy(observed))
+	copied := fleet.NewestCopy(observed)
+	if copied.Serial == 0 && someAway(f, observed) {
+		return fleet.Links{}, false // what those carry isn't known
+	}
+	addresses := hostAddresses(f, copied)
 	links := fleet.Links{Fleet: f.Name, Local: addresses[host], Port: linksPort}
 	if !links.Local.IsValid() {
 		return fleet.Links{}, false
@@ -32,16 +37,13 @@ func Links(host string, desired *spec.Spec, observed fleet.Observed, networks []
 		}
 	}
 	links.Hosts = sortedAddresses(links.Hosts)
-	carriers := carriersOf(observed, networks)
+	carriers := carriersOf(f.Name, observed, copied, networks)
 	for i := range here.Networks {
 		n := &here.Networks[i]
 		if n.Fleet != f.Name || n.Environment == "" || n.Role != "" || n.Bridge == "" || !n.Subnet.Addr().Is4() || !carriers[n.Environment][host] {
 			continue
 		}
-		l := fleet.Link{Environment: n.Environment, Bridge: n.Bridge, ID: fleet.VXLANID(n.Subnet), MTU: n.MTU}
-		if l.MTU == 0 {
-			l.MTU = fleet.DefaultMTU
-		}
+		l := fleet.Link{Environment: n.Environment, Bridge: n.Bridge, ID: fleet.VXLANID(n.Subnet), MTU: cmp.Or(n.MTU, fleet.DefaultMTU)}
 		for other := range carriers[n.Environment] {
 			if a := addresses[other]; other != host && a.IsValid() {
 				l.Peers = append(l.Peers, a)
@@ -51,6 +53,17 @@ func Links(host string, desired *spec.Spec, observed fleet.Observed, networks []
 		links.Networks = append(links.Networks, l)
 	}
 	return links, true
+}
+
+// someAway says whether hosts of a fleet that has been here before don't answer.
+func someAway(f *spec.Fleet, observed fleet.Observed) bool {
+	away, traces := false, false
+	for i := range observed.Hosts {
+		h := &observed.Hosts[i]
+		away = away || !h.Reachable && f.Host(h.Name) != nil
+		traces = traces || h.Reachable && plan.HasTraces(h, f.Name)
+	}
+	return away && traces
 }
 
 // hostAddresses are the IPv4 addresses of all hosts of the fleet, also of those that were taken out of the spec and that
@@ -71,9 +84,9 @@ func hostAddresses(f *spec.Fleet, copied fleet.Copy) map[string]netip.Addr {
 	return addresses
 }
 
-// carriersOf are the hosts that carry each environment's network, as it is planned, and as it was last known of those
-// that don't answer.
-func carriersOf(observed fleet.Observed, networks []plan.EnvironmentNetwork) map[string]map[string]bool {
+// carriersOf are the hosts that carry each environment's network, as it is planned, as it was seen since, and as it was
+// last known of those that don't answer.
+func carriersOf(fleetName string, observed fleet.Observed, copied fleet.Copy, networks []plan.EnvironmentNetwork) map[string]map[string]bool {
 	carriers := map[string]map[string]bool{}
 	note := func(environment, host string) {
 		if carriers[environment] == nil {
@@ -84,7 +97,13 @@ func carriersOf(observed fleet.Observed, networks []plan.EnvironmentNetwork) map
 	for i := range networks {
 		note(networks[i].Environment, networks[i].Host)
 	}
-	copied := fleet.NewestCopy(observed)
+	for i := range observed.Hosts {
+		for j := range observed.Hosts[i].Networks {
+			if n := &observed.Hosts[i].Networks[j]; n.Fleet == fleetName && n.Environment != "" && n.Role == "" {
+				note(n.Environment, observed.Hosts[i].Name)
+			}
+		}
+	}
 	for i := range copied.Environments {
 		e := &copied.Environments[i]
 		for _, name := range e.Hosts {

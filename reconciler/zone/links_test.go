@@ -65,8 +65,11 @@ func TestLinks(t *testing.T) {
 		change func(s *spec.Spec, o *fleet.Observed, n *[]plan.EnvironmentNetwork, want *fleet.Links)
 	}{
 		{"all hosts that carry it", func(*spec.Spec, *fleet.Observed, *[]plan.EnvironmentNetwork, *fleet.Links) {}},
-		{"one that doesn't is no peer, and of the fleet", func(_ *spec.Spec, _ *fleet.Observed, n *[]plan.EnvironmentNetwork, want *fleet.Links) {
+		{"one that has it already, though it was planned without", func(_ *spec.Spec, _ *fleet.Observed, n *[]plan.EnvironmentNetwork, _ *fleet.Links) {
 			*n = (*n)[:2]
+		}},
+		{"one that doesn't is no peer, and of the fleet", func(_ *spec.Spec, o *fleet.Observed, n *[]plan.EnvironmentNetwork, want *fleet.Links) {
+			*n, o.Hosts[2].Networks = (*n)[:2], nil
 			want.Networks[0].Peers = addresses("10.0.0.12")
 		}},
 		{"one out of reach is what the copy has of it", func(_ *spec.Spec, o *fleet.Observed, n *[]plan.EnvironmentNetwork, _ *fleet.Links) {
@@ -103,6 +106,8 @@ func TestLinks(t *testing.T) {
 		o.Hosts[0] = fleet.HostState{Name: "hn1"}
 		_, ok = zone.Links("hn1", joinedFleet(layer("web")), o, planned)
 		require.False(t, ok, "one that wasn't read")
+		_, ok = zone.Links("hn2", joinedFleet(layer("web")), o, planned)
+		require.False(t, ok, "nobody knows what the one out of reach carries")
 	})
 }
 
@@ -164,6 +169,16 @@ func TestZonesOfJoinedHosts(t *testing.T) {
 		}, Gated: func(fleet.NodeID) bool { return false }}
 		z, _ = zone.Of("hn1", s, o, append(planned[:1:1], planned[2]), away)
 		require.Equal(t, told{2, 1, "hn2", false, true, true}, of(z)[1])
+		o.Hosts[0].Keeper.Zone = z
+		z, _ = zone.Of("hn1", s, o, append(planned[:1:1], planned[2]), nil)
+		require.Equal(t, of(zones[0]), of(z), "it is back once nobody keeps it out")
+		o.Hosts[0].Keeper.Zone = zones[0]
+
+		silent := fleet.Observed{Hosts: append([]fleet.HostState{}, o.Hosts...)}
+		silent.Hosts[1] = fleet.HostState{Name: "hn2", Reachable: true, Instances: []fleet.Instance{instance("hn2", "web", 2, 1, state(fleet.StateExited))}}
+		silent.Hosts[2].Instances = append([]fleet.Instance{instance("hn3", "web", 2, 0, state(fleet.StateExited))}, silent.Hosts[2].Instances...)
+		z, _ = zone.Of("hn1", s, silent, planned, nil)
+		require.Equal(t, of(zones[0]), of(z), "so does one whose keeper says nothing of which instance counts")
 
 		fewer := joinedFleet(layer("web"))
 		fewer.Environments[0].Layers[0].Replicas = 1

@@ -5,6 +5,7 @@ package zone
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/evenkeel/evenkeel/reconciler/fleet"
@@ -79,7 +80,7 @@ func compute(desired *spec.Spec, observed fleet.Observed, networks []plan.Enviro
 	if work == nil {
 		work = &Work{Out: func(fleet.NodeID) string { return "" }, Gated: func(fleet.NodeID) bool { return false }}
 	}
-	b := builder{desired: desired, work: work, hosts: hosts, byHost: make(map[string]int, len(hosts)), newer: map[*spec.Layer][]fleet.ZoneService{}, older: map[string][]fleet.ZoneService{}}
+	b := builder{desired: desired, work: work, hosts: hosts, byHost: make(map[string]int, len(hosts)), away: map[string]bool{}, newer: map[*spec.Layer][]fleet.ZoneService{}, older: map[string][]fleet.ZoneService{}}
 	for i, h := range hosts {
 		b.byHost[h.Name] = i
 		b.zones = append(b.zones, fleet.Zone{
@@ -88,13 +89,18 @@ func compute(desired *spec.Spec, observed fleet.Observed, networks []plan.Enviro
 			Nodes: slices.Grow([]fleet.ZoneNode(nil), len(h.Instances)),
 		})
 	}
+	for i := range observed.Hosts {
+		if h := &observed.Hosts[i]; !h.Reachable || h.Keeper == nil {
+			b.away[h.Name] = true
+		}
+	}
 	b.indexLayers(observed)
 	b.addNetworks(networks)
 	for i := range nodes {
 		b.addNode(&nodes[i])
 	}
 	if joined(desired) {
-		b.keepTold(observed)
+		b.keepTold()
 	}
 	return b.zones
 }
@@ -108,6 +114,7 @@ type builder struct {
 	layers  map[fleet.LayerID]*spec.Layer
 	names   map[string][]string // the layers of each environment, sorted
 	carry   map[string][]int    // the zones with each environment's network, where hosts are joined
+	away    map[string]bool     // hosts of which, or of whose keepers' records, nothing is known
 	newer   map[*spec.Layer][]fleet.ZoneService
 	older   map[string][]fleet.ZoneService // of what isn't written any more
 }
@@ -192,7 +199,7 @@ func (b *builder) addNode(n *fleet.Node) {
 			z.Probes = b.probes(n, in, candidate || b.work.Out(n.NodeID) != "" || b.work.Gated(n.NodeID) || n.Unproven)
 			b.zones[here].Nodes = append(b.zones[here].Nodes, z)
 		}
-		if candidate {
+		if candidate || b.away[in.Host] {
 			continue
 		}
 		z.Host, z.Probes = in.Host, b.probes(n, in, false)
@@ -204,9 +211,10 @@ func (b *builder) addNode(n *fleet.Node) {
 	}
 }
 
-// keepTold keeps what keepers were told of nodes on hosts that don't answer: they may well serve. Of a host that was
-// taken out of the spec, and of nodes that aren't wanted any more, nothing is kept.
-func (b *builder) keepTold(observed fleet.Observed) {
+// keepTold keeps what keepers were told of nodes on hosts that don't answer, or whose keepers don't: they may well serve,
+// and what is seen elsewhere of such a node may be what it has superseded. Of a host that was taken out of the spec, and of
+// nodes that aren't wanted any more, nothing is kept.
+func (b *builder) keepTold() {
 	for i, h := range b.hosts {
 		if h.Keeper == nil {
 			continue
@@ -214,15 +222,21 @@ func (b *builder) keepTold(observed fleet.Observed) {
 		z := &b.zones[i]
 		for j := range h.Keeper.Zone.Nodes {
 			n := h.Keeper.Zone.Nodes[j]
-			away := observed.Host(n.Host)
-			if n.Host == "" || away == nil || away.Reachable || b.desired.Fleet.Host(n.Host) == nil || !b.wants(n.NodeID) || !slices.Contains(b.carry[n.Environment], i) {
+			if n.Host == "" || !b.away[n.Host] || b.desired.Fleet.Host(n.Host) == nil || !b.wants(n.NodeID) || !slices.Contains(b.carry[n.Environment], i) {
 				continue
 			}
-			if reason := b.work.Out(n.NodeID); reason != "" {
+			switch reason := b.work.Out(n.NodeID); {
+			case reason != "":
 				n.Out = reason
+			case strings.HasPrefix(n.Out, fleet.OutWithdrawn), n.Out == fleet.OutStarting:
+				n.Out = "" // that is over, and probes say the rest
 			}
-			if !slices.ContainsFunc(z.Nodes, func(o fleet.ZoneNode) bool { return o.NodeID == n.NodeID && !o.Candidate }) {
+			seen := slices.IndexFunc(z.Nodes, func(o fleet.ZoneNode) bool { return o.NodeID == n.NodeID && !o.Candidate })
+			switch {
+			case seen < 0:
 				z.Nodes = append(z.Nodes, n)
+			case z.Nodes[seen].Host != "" && z.Nodes[seen].Generation < n.Generation:
+				z.Nodes[seen] = n
 			}
 		}
 		slices.SortStableFunc(z.Nodes, func(x, y fleet.ZoneNode) int {
