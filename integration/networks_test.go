@@ -103,11 +103,11 @@ func TestNodesReachEachOtherOverHosts(t *testing.T) {
 		out, err := s.inNode(ctx, web("shop", 2), "srv", "_ftp._tcp.web")
 		require.Error(t, err, out)
 	})
-	t.Run("a gibibyte comes as it was sent", func(t *testing.T) {
+	t.Run("much comes as it was sent", func(t *testing.T) {
 		sum := sha256.New()
-		n, err := io.CopyN(sum, rand.NewChaCha8([32]byte{}), 1<<30)
+		n, err := io.CopyN(sum, rand.NewChaCha8([32]byte{}), 256<<20)
 		require.NoError(t, err)
-		out, err := s.inNode(ctx, web("shop", 1), "pull", "http://node2.web:8080/data?mebibytes=1024")
+		out, err := s.inNode(ctx, web("shop", 1), "pull", "http://node2.web:8080/data?mebibytes=256")
 		require.NoError(t, err)
 		require.Equal(t, fmt.Sprintf("%d %x", n, sum.Sum(nil)), out)
 	})

@@ -80,7 +80,7 @@ func (w *world) chooseSubnets() {
 	for _, l := range w.layers {
 		env := l.id.Environment
 		if s := w.subnets[env]; s != nil {
-			if l.env != nil && pool.IsValid() && !(pool.Contains(s.prefix.Addr()) && pool.Bits() <= s.prefix.Bits()) && !w.halted {
+			if l.env != nil && s.problem == "" && pool.IsValid() && !(pool.Contains(s.prefix.Addr()) && pool.Bits() <= s.prefix.Bits()) && !w.halted {
 				w.halt(fmt.Sprintf("environment %s has the subnet %s, which is outside network.pool %s: put the pool back, or remove the environment before the pool changes", env, s.prefix, pool))
 			}
 			continue

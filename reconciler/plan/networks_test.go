@@ -153,3 +153,21 @@ func TestANetworkOfSomebodyElsesIsSaidOnce(t *testing.T) {
 	require.Equal(t, []plan.Waits{{Nodes: []int{1}, Reason: wait}}, p.Layers[0].WaitingAlike())
 	require.Equal(t, []plan.Waits{{Nodes: []int{1, 2}, Reason: wait}}, p.Layers[1].WaitingAlike())
 }
+
+// Where no subnet can be chosen, for an environment of several layers, that is said, and nothing of the pool.
+func TestNoSubnetForSeveralLayers(t *testing.T) {
+	m := newModel(two...)
+	m.settle(onHosts(two)) // there is a keeper
+	for _, h := range m.hosts {
+		h.keeper.Copy = fleet.Copy{} // which knows of nothing
+	}
+	m.hosts["hn2"].down = true
+	p := plan.Compute(input(onHosts(two, testLayer("db", 1), web(1)), m.observe()))
+	for _, text := range p.Refused {
+		require.NotContains(t, text, "network.pool")
+	}
+	require.Len(t, p.Layers, 2)
+	for _, l := range p.Layers {
+		require.Equal(t, "may be on hn2, which doesn't answer", l.Waiting[0].Reason)
+	}
+}
