@@ -44,6 +44,9 @@ func median(d []time.Duration) time.Duration {
 }
 
 func show(d time.Duration) string {
+	if d < time.Millisecond {
+		return d.Round(time.Microsecond).String()
+	}
 	if d < 10*time.Second {
 		return d.Round(100 * time.Microsecond).String()
 	}
