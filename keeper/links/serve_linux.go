@@ -16,8 +16,7 @@ import (
 const (
 	// every is how often the host is looked at: bridges come with the engine, and people take devices apart.
 	every = 2 * time.Second
-	// lockPatience is how long somebody else's change is waited for: less than who sets them waits for an answer, so that
-	// nothing is set that was given up.
+	// lockPatience is how long somebody else's change is waited for: less than who sets them waits for an answer.
 	lockPatience = 8 * time.Second
 	// fileName is where what is wanted is, in the folder.
 	fileName = "links.json"

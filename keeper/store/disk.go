@@ -111,7 +111,23 @@ type Lock struct{ f *os.File }
 var ErrLocked = errors.New("another keeper writes there")
 
 // TryLock takes the right to write to dir, or says ErrLocked.
-func TryLock(dir string) (*Lock, error) { return lock(dir, unix.LOCK_NB) }
+func TryLock(dir string) (*Lock, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, ErrLocked
+		}
+		return nil, fmt.Errorf("locking %s: %w", dir, err)
+	}
+	return &Lock{f}, nil
+}
+
+// lockPoll is how often a lock is tried that somebody has.
+const lockPoll = 20 * time.Millisecond
 
 // TakeLock takes the right to write to dir, and waits for it for so long.
 func TakeLock(dir string, patience time.Duration) (*Lock, error) {
@@ -120,24 +136,6 @@ func TakeLock(dir string, patience time.Duration) (*Lock, error) {
 			return l, err
 		}
 	}
-}
-
-// lockPoll is how often a lock is tried that somebody has.
-const lockPoll = 20 * time.Millisecond
-
-func lock(dir string, how int) (*Lock, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|how); err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, ErrLocked
-		}
-		return nil, fmt.Errorf("locking %s: %w", dir, err)
-	}
-	return &Lock{f}, nil
 }
 
 // Release gives the right to write back.
